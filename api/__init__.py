@@ -1,0 +1,1 @@
+"""FACE: views only. Answers HTTP from the store and asks the daemon for changes through small Protocols."""

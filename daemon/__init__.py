@@ -1,0 +1,1 @@
+"""LIFE: time, order, processes, the command line. Only app.py here knows every other room."""
