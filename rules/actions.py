@@ -1,0 +1,240 @@
+"""The actions of a rule: an explicit table of verbs and parameters, and how `{placeholders}` are filled.
+
+What must hold: the grammar, the docs and the shell completion all come from ACTIONS; a new verb is a new row. A filled
+placeholder that becomes a folder's name is one harmless path component on every platform, whatever the dropped file is called.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from .conditions import model_of, relative
+from .terms import Action, Facts, Kind, Known, Param
+
+
+class ParamForm(StrEnum):
+    """How a parameter's value is written."""
+
+    FOLDER = "a folder's name"  # text with placeholders that becomes one path component
+    TEXT = "text"  # text with placeholders
+    WORD = "a word"
+    WORDS = "a word or a list of words"
+    DURATION = "a duration"  # seconds
+    SIZE = "a size"  # bytes
+    COUNT = "a whole number"
+    NUMBER = "a number"
+
+
+@dataclass(frozen=True, slots=True)
+class ParamRow:
+    """One parameter: `default` None means that it may be left out and the receiver knows what to do then."""
+
+    name: str  # a dot stands for a mapping in the mapping: limits.total
+    form: ParamForm
+    help: str
+    default: Param = None
+    required: bool = False
+    choices: tuple[str, ...] = ()
+    names: str = ""  # the section of the configuration that its words come from: captioners, targets
+
+
+@dataclass(frozen=True, slots=True)
+class ActionForm:
+    """One verb: its parameters, the one that a bare scalar or list stands for, and the kinds of file it is for."""
+
+    verb: str
+    help: str
+    example: str
+    params: tuple[ParamRow, ...] = ()
+    shorthand: str = ""
+    kinds: tuple[Kind, ...] = ()  # empty: any kind
+
+    def param(self, name: str) -> ParamRow | None:
+        """The row of a parameter, or None."""
+        return next((p for p in self.params if p.name == name), None)
+
+
+LIMITS = (
+    ParamRow("limits.total", ParamForm.SIZE, "unpacked size at most"),
+    ParamRow("limits.ratio", ParamForm.NUMBER, "unpacked size over packed size at most"),
+    ParamRow("limits.files", ParamForm.COUNT, "number of files at most"),
+    ParamRow("limits.depth", ParamForm.COUNT, "folders within folders at most"),
+    ParamRow("limits.name", ParamForm.COUNT, "bytes of one file name at most"),
+)
+_ROWS = (
+    ActionForm(
+        "unpack",
+        "unpack the archive and add its pictures and captions to a dataset; the archive ends in the trash",
+        'unpack: {dataset: "{stem}"}',
+        (ParamRow("dataset", ParamForm.FOLDER, "name of the dataset", "{stem}"), *LIMITS),
+        "dataset",
+        (Kind.ARCHIVE,),
+    ),
+    ActionForm(
+        "dataset",
+        "add the picture (with its caption) to a dataset; nothing happens when it is in one already",
+        'dataset: "{parent}"',
+        (ParamRow("name", ParamForm.FOLDER, "name of the dataset", "{parent}"),),
+        "name",
+        (Kind.IMAGE, Kind.CAPTION),
+    ),
+    ActionForm(
+        "caption",
+        "have the picture captioned",
+        "caption: {with: basic, set: main, only: missing}",
+        (
+            ParamRow("with", ParamForm.WORD, "which captioner writes", "basic", names="captioners"),
+            ParamRow("set", ParamForm.WORD, "caption set to write into", "main"),
+            ParamRow("only", ParamForm.WORD, "pictures without a caption, or all", "missing", choices=("missing", "all")),
+        ),
+        "with",
+        (Kind.IMAGE,),
+    ),
+    ActionForm("store", "keep the model in the hub, once, by its SHA-256", "store", kinds=(Kind.MODEL,)),
+    ActionForm(
+        "deploy",
+        "link the kept model into the targets from now on",
+        "deploy: [comfyui, forge]",
+        (ParamRow("targets", ParamForm.WORDS, "targets to link into; all enabled ones when left out", names="targets"),),
+        "targets",
+        (Kind.MODEL,),
+    ),
+    ActionForm(
+        "hold",
+        "stop here and wait for a person",
+        'hold: "type or base unsure"',
+        (ParamRow("reason", ParamForm.TEXT, "what the person is told", "held by a rule"),),
+        "reason",
+    ),
+    ActionForm(
+        "quarantine",
+        "put the file into the quarantine folder",
+        'quarantine: "not wanted here"',
+        (ParamRow("reason", ParamForm.TEXT, "why, for the list and the history", "quarantined by a rule"),),
+        "reason",
+    ),
+    ActionForm(
+        "trash",
+        "put the file into the trash folder",
+        "trash: {keep: 14 days}",
+        (ParamRow("keep", ParamForm.DURATION, "how long it can be taken back; the setting `trash` when left out"),),
+        "keep",
+    ),
+    ActionForm(
+        "tag",
+        "remember words for it that rules and lists can ask for",
+        "tag: [new, portrait]",
+        (ParamRow("tags", ParamForm.WORDS, "the words", required=True),),
+        "tags",
+    ),
+)
+ACTIONS: Mapping[str, ActionForm] = {row.verb: row for row in _ROWS}
+LATER = ("adopt", "move", "copy", "webhook", "run")  # known words of a later version: refused, but not as a typo
+
+
+# ---------------------------------------------------------------- placeholders
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Stem and suffix of a file name; `.tar.gz` and its relatives count as one suffix."""
+    found = re.fullmatch(r"(.+?)((?:\.tar)?\.[^. ]{1,20})", name, re.IGNORECASE | re.DOTALL)
+    return (found[1], found[2]) if found else (name, "")
+
+
+def _parent(facts: Facts, known: Known, _now: float) -> str:
+    below = relative(facts, known)
+    if below is not None and len(below.parts) > 1:
+        return below.parts[0]
+    return known.watch.path.name if below is not None and known.watch else facts.path.parent.name
+
+
+def _date(_facts: Facts, _known: Known, now: float) -> str:
+    """Today in UTC: the same everywhere, so that deciding depends on nothing but what it is given."""
+    if not math.isfinite(now) or not 0 <= now < 253402300800:  # datetime ends with the year 9999
+        return "1970-01-01"
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
+
+
+def _axis(facts: Facts, known: Known, axis: str) -> str:
+    model = model_of(facts, known)
+    return (model.type if axis == "type" else model.base) if model else "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Placeholder:
+    """One word in braces: what the docs say of it, and how it is filled."""
+
+    help: str
+    fill: Callable[[Facts, Known, float], str]
+
+
+PLACEHOLDERS: Mapping[str, Placeholder] = {
+    "name": Placeholder("file name", lambda f, k, n: f.path.name),
+    "stem": Placeholder("file name without its suffix", lambda f, k, n: f.path.name if f.folder else split_name(f.path.name)[0]),
+    "suffix": Placeholder("suffix with its dot", lambda f, k, n: "" if f.folder else split_name(f.path.name)[1]),
+    "parent": Placeholder("first folder below the watched one; the watched folder's own name for a loose file", _parent),
+    "type": Placeholder("type of the model, else unknown", lambda f, k, n: _axis(f, k, "type")),
+    "base": Placeholder("base of the model, else unknown", lambda f, k, n: _axis(f, k, "base")),
+    "kind": Placeholder("image, archive, model, caption or other", lambda f, k, n: str(f.kind)),
+    "date": Placeholder("the day it is decided, in UTC, as 2026-01-31", _date),
+}
+_BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+
+
+def unknown_placeholders(template: str) -> list[str]:
+    """The words in braces that nothing fills, and lone braces. `{{` and `}}` stand for braces themselves."""
+    return [
+        m[1] if m[1] is not None else m[0]
+        for m in _BRACES.finditer(template)
+        if m[0] not in ("{{", "}}") and m[1] not in PLACEHOLDERS
+    ]
+
+
+def fill(template: str, facts: Facts, known: Known, now: float) -> str:
+    """The template with its placeholders filled; what nothing fills stays as written."""
+
+    def one(found: re.Match[str]) -> str:
+        if found[0] in ("{{", "}}"):
+            return found[0][0]
+        row = PLACEHOLDERS.get(found[1] or "")
+        return row.fill(facts, known, now) if row else found[0]
+
+    return _BRACES.sub(one, template)
+
+
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "lpt") for n in range(1, 10))}  # Windows device names
+MAX_NAME = 200  # bytes of UTF-8: room below the 255 of common file systems for our own suffixes
+
+
+def safe_name(text: str) -> str:
+    """Any text as one path component that is legal on Linux, macOS and Windows, never empty, `.` or `..`.
+
+    Separators, control characters, lone surrogates and the characters Windows forbids become `_`; NFC; at most 200 bytes.
+    """
+    text = unicodedata.normalize("NFC", text)
+    bad = {"Cc", "Cs", "Zl", "Zp"}
+    text = "".join("_" if c in '/\\:*?"<>|' or unicodedata.category(c) in bad else c for c in text)
+    text = text.encode("utf-8")[:MAX_NAME].decode("utf-8", "ignore").strip(" .")
+    if not text:
+        return "unnamed"
+    return f"_{text}" if text.split(".")[0].strip().casefold() in _RESERVED else text
+
+
+def rendered(action: Action, facts: Facts, known: Known, now: float) -> Action:
+    """The action with every placeholder of its parameters filled. Pure and total."""
+    form = ACTIONS.get(action.verb)
+    params: dict[str, Param] = {}
+    for name, value in action.params.items():
+        row = form.param(name) if form else None
+        if isinstance(value, str) and row and row.form in (ParamForm.FOLDER, ParamForm.TEXT):
+            text = fill(value, facts, known, now)
+            params[name] = safe_name(text) if row.form is ParamForm.FOLDER else text
+        else:
+            params[name] = value
+    return Action(action.verb, params)
