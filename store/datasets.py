@@ -1,0 +1,171 @@
+"""Datasets, their pictures (items), caption sets and captions."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..rules.terms import Caption, Item, Stamp
+from .codec import from_db, path_of, printable, to_db
+from .rows import DatasetRow, ItemRow, split
+
+DEFAULT_SET = "captions"  # the set that imported captions of a new dataset belong to, until a captioner names one
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What a dataset holds already, for the handler that adds to it: relative paths, and each content's difference hash."""
+
+    slug: str
+    path: Path
+    names: frozenset[str]
+    contents: dict[str, str]  # sha256 -> rel
+    dhashes: dict[str, str]  # rel -> dhash
+
+
+def ensure(c: sqlite3.Connection, slug: str, path: Path, now: float) -> int:
+    """The id of a dataset, made when it is new."""
+    c.execute(
+        "INSERT INTO datasets(slug, name, path, created) VALUES (?,?,?,?) ON CONFLICT DO NOTHING", (slug, slug, to_db(path), now)
+    )
+    (found,) = c.execute("SELECT id FROM datasets WHERE slug=?", (slug,)).fetchone()
+    return int(found)
+
+
+def add_item(c: sqlite3.Connection, dataset_id: int, item: Item, now: float) -> int:
+    """Record a picture; one of the same relative path is replaced (it was replaced on disk)."""
+    s, i = item.stamp, item.image
+    row: tuple[int] = c.execute(
+        """INSERT INTO items(dataset_id, rel, sha256, xxh3, size, mtime_ns, ino, dev, format, width, height, orientation,
+             animated, mode, dhash, flags, origin, added) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+           ON CONFLICT(dataset_id, rel) DO UPDATE SET sha256=excluded.sha256, xxh3=excluded.xxh3, size=excluded.size,
+             mtime_ns=excluded.mtime_ns, ino=excluded.ino, dev=excluded.dev, format=excluded.format, width=excluded.width,
+             height=excluded.height, orientation=excluded.orientation, dhash=excluded.dhash, flags=excluded.flags
+           RETURNING id""",
+        (
+            dataset_id, to_db(item.rel), item.sha256, item.xxh3, s.size, s.mtime_ns, s.ino, s.dev, i.format, i.width, i.height,
+            i.orientation, i.animated, i.mode, item.dhash, printable(",".join(item.flags)), printable(item.origin), now,
+        ),
+    ).fetchone()  # fmt: skip
+    return row[0]
+
+
+def set_id(c: sqlite3.Connection, dataset_id: int, name: str) -> int:
+    """The id of a caption set, made when it is new. The first set of a dataset is its active one; the set that only holds
+    imported captions (DEFAULT_SET) takes the name of the first set that is asked for, so that both lie beside the pictures."""
+    if active_set(c, dataset_id) == DEFAULT_SET and name != DEFAULT_SET:
+        c.execute("UPDATE OR IGNORE caption_sets SET name=? WHERE dataset_id=? AND name=?", (name, dataset_id, DEFAULT_SET))
+    first = c.execute("SELECT 1 FROM caption_sets WHERE dataset_id=? AND active=1", (dataset_id,)).fetchone() is None
+    c.execute(
+        "INSERT INTO caption_sets(dataset_id, name, active) VALUES (?,?,?) ON CONFLICT DO NOTHING", (dataset_id, name, int(first))
+    )
+    (found,) = c.execute("SELECT id FROM caption_sets WHERE dataset_id=? AND name=?", (dataset_id, name)).fetchone()
+    return int(found)
+
+
+def active_set(c: sqlite3.Connection, dataset_id: int) -> str | None:
+    """The name of the set whose texts lie beside the pictures."""
+    row = c.execute("SELECT name FROM caption_sets WHERE dataset_id=? AND active=1", (dataset_id,)).fetchone()
+    return row[0] if row else None
+
+
+def put_caption(c: sqlite3.Connection, caption: Caption, now: float) -> bool:
+    """Write the caption of one picture in one set ('' is the active one); False when the picture is not there any more."""
+    row = c.execute(
+        "SELECT i.id, d.id FROM items i JOIN datasets d ON d.id=i.dataset_id WHERE d.slug=? AND i.rel=?",
+        (caption.dataset, to_db(caption.rel)),
+    ).fetchone()
+    if row is None:
+        return False
+    item_id, dataset_id = row
+    which = set_id(c, dataset_id, caption.set or active_set(c, dataset_id) or DEFAULT_SET)
+    s = caption.stamp or Stamp(0, 0, 0, 0)
+    c.execute(
+        """INSERT INTO captions VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT(item_id, set_id) DO UPDATE SET text=excluded.text,
+             source=excluded.source, captioner=excluded.captioner, size=excluded.size, mtime_ns=excluded.mtime_ns,
+             ino=excluded.ino, dev=excluded.dev, at=excluded.at""",
+        (item_id, which, caption.text, caption.source, caption.captioner, s.size, s.mtime_ns, s.ino, s.dev, now),
+    )
+    return True
+
+
+def remove_item(c: sqlite3.Connection, slug: str, rel: str) -> None:
+    """Forget a picture that somebody took out of the dataset's folder."""
+    c.execute("DELETE FROM items WHERE rel=? AND dataset_id=(SELECT id FROM datasets WHERE slug=?)", (to_db(rel), slug))
+
+
+# ---------------------------------------------------------------- questions
+
+
+def present(c: sqlite3.Connection, slug: str) -> Present | None:
+    """What a dataset holds, or None when there is none of that slug (compared without case)."""
+    row = c.execute("SELECT id, slug, path FROM datasets WHERE slug=?", (slug,)).fetchone()
+    if row is None:
+        return None
+    items = c.execute("SELECT rel, sha256, dhash FROM items WHERE dataset_id=?", (row[0],)).fetchall()
+    return Present(
+        row[1],
+        path_of(row[2]),
+        frozenset(from_db(rel) for rel, _, _ in items),
+        {sha: from_db(rel) for rel, sha, _ in items},
+        {from_db(rel): dhash for rel, _, dhash in items if dhash},
+    )
+
+
+def listing(c: sqlite3.Connection, slug: str | None = None) -> list[DatasetRow]:
+    """All datasets with their counts, or one."""
+    rows = c.execute(
+        """SELECT d.id, d.slug, d.name, d.path, d.created, count(i.id), coalesce(sum(i.size), 0),
+             (SELECT count(*) FROM captions k JOIN caption_sets s ON s.id=k.set_id AND s.active=1 AND s.dataset_id=d.id)
+           FROM datasets d LEFT JOIN items i ON i.dataset_id=d.id WHERE (?1 IS NULL OR d.slug=?1) GROUP BY d.id ORDER BY d.slug""",
+        (slug,),
+    )
+    return [DatasetRow(r[0], r[1], r[2], path_of(r[3]), r[4], r[5], r[7], r[6]) for r in rows]
+
+
+ITEMS = """SELECT i.id, d.slug, i.rel, i.sha256, i.size, i.mtime_ns, i.ino, i.dev, i.format, i.width, i.height, i.orientation,
+  i.dhash, i.flags, i.origin, i.added, k.text, k.source, k.captioner
+  FROM items i JOIN datasets d ON d.id=i.dataset_id
+  LEFT JOIN caption_sets s ON s.dataset_id=d.id AND s.active=1
+  LEFT JOIN captions k ON k.item_id=i.id AND k.set_id=s.id"""
+
+
+def items(c: sqlite3.Connection, slug: str, after: int = 0, limit: int = 100) -> list[ItemRow]:
+    """Pictures of a dataset by id from behind `after`, each with its caption of the active set."""
+    rows = c.execute(f"{ITEMS} WHERE d.slug=? AND i.id>? ORDER BY i.id LIMIT ?", (slug, after, limit))
+    return [item_row(r) for r in rows]
+
+
+def item(c: sqlite3.Connection, slug: str, rel: str) -> ItemRow | None:
+    """One picture by its relative path."""
+    row = c.execute(f"{ITEMS} WHERE d.slug=? AND i.rel=?", (slug, to_db(rel))).fetchone()
+    return item_row(row) if row else None
+
+
+def sidecar(c: sqlite3.Connection, slug: str, rel: str) -> Stamp | None:
+    """The stamp of the .txt that we left beside a picture, None when we left none."""
+    row = c.execute(
+        """SELECT k.size, k.mtime_ns, k.ino, k.dev FROM captions k JOIN caption_sets s ON s.id=k.set_id AND s.active=1
+           JOIN items i ON i.id=k.item_id JOIN datasets d ON d.id=i.dataset_id WHERE d.slug=? AND i.rel=?""",
+        (slug, to_db(rel)),
+    ).fetchone()
+    return Stamp(*row) if row else None
+
+
+def has_caption(c: sqlite3.Connection, slug: str, rel: str, name: str) -> bool:
+    """Whether a picture counts as captioned for `only: missing` in a set: an own text there, or an imported one of the active set."""
+    row = c.execute(
+        """SELECT 1 FROM captions k JOIN caption_sets s ON s.id=k.set_id JOIN items i ON i.id=k.item_id
+           JOIN datasets d ON d.id=i.dataset_id
+           WHERE d.slug=? AND i.rel=? AND (s.name=? OR (s.active=1 AND k.source<>'generated')) LIMIT 1""",
+        (slug, to_db(rel), name),
+    ).fetchone()
+    return row is not None
+
+
+def item_row(v: Any) -> ItemRow:
+    """A row of ITEMS."""
+    columns = (v[0], v[1], from_db(v[2]), v[3], Stamp(*v[4:8]), *v[8:13], split(v[13]), *v[14:19])
+    return ItemRow(*columns)

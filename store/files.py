@@ -1,0 +1,209 @@
+"""The table of files: what lies under every watch, and where each dropped path ended.
+
+What must hold: at most one row a path is present; a row is never deleted while its bytes are somewhere (law 2); functions take the
+writer's or a reader's connection and run inside its transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from ..rules.terms import ArchiveFacts, End, Ended, Facts, Kind, Known, Stamp, Verdict, Watch
+from .codec import DbPath, dumps, printable, to_db
+from .rows import FILE_COLUMNS, FileRow, file_row
+
+MEMBERS_KEPT = 40  # member names of an archive kept in its row: enough to show, small enough for a million rows
+STAYING = (End.LEFT, End.HELD)
+
+
+def place(path: Path) -> tuple[DbPath, DbPath]:
+    """The folder and name columns of a path."""
+    return to_db(path.parent), to_db(path.name)
+
+
+def arrive(
+    c: sqlite3.Connection,
+    watch: str,
+    lead: Path,
+    stamps: Mapping[Path, Stamp],
+    facts: Facts,
+    verdict: Verdict,
+    state: str,
+    now: float,
+) -> int:
+    """Record a settled unit with what was decided; returns the lead's row id. A changed file keeps its row, with the new stamp."""
+    model = facts.model
+    lead_id = _upsert(c, watch, lead, stamps[lead], None, state, now)
+    c.execute(
+        """UPDATE files SET kind=?, condition=?, reason=?, type=?, base=?, confidence=?, facts=?, pipeline=?, rule=?, why=?,
+           sha256=NULL, xxh3=NULL, end_kind=NULL, end_at=NULL, note='' WHERE id=?""",
+        (
+            facts.kind, facts.condition, facts.reason, model and model.type, model and model.base, model and model.confidence,
+            dumps(_slim(facts)), verdict.pipeline, verdict.rule, verdict.why, lead_id,
+        ),
+    )  # fmt: skip
+    for path, stamp in stamps.items():
+        if path != lead:
+            _upsert(c, watch, path, stamp, lead_id, state, now)
+    return lead_id
+
+
+def track(c: sqlite3.Connection, watch: str, stamps: Mapping[Path, Stamp], kind: Kind, now: float) -> None:
+    """Note files of our own making under a watch (a dataset's pictures and captions), so that a rescan finds them unchanged."""
+    for path, stamp in stamps.items():
+        row = _upsert(c, watch, path, stamp, None, "done", now)
+        c.execute("UPDATE files SET kind=? WHERE id=?", (kind, row))
+
+
+def _upsert(c: sqlite3.Connection, watch: str, path: Path, stamp: Stamp, lead: int | None, state: str, now: float) -> int:
+    folder, name = place(path)
+    row: tuple[int] = c.execute(
+        """INSERT INTO files(watch, folder, name, size, mtime_ns, ino, dev, lead, state, first_seen, last_seen)
+           VALUES (?,?,?,?,?,?,?,?,?,?,?)
+           ON CONFLICT(watch, folder, name) WHERE present = 1 DO UPDATE SET size=excluded.size, mtime_ns=excluded.mtime_ns,
+             ino=excluded.ino, dev=excluded.dev, lead=excluded.lead, state=excluded.state, last_seen=excluded.last_seen
+           RETURNING id""",
+        (watch, folder, name, stamp.size, stamp.mtime_ns, stamp.ino, stamp.dev, lead, state, now, now),
+    ).fetchone()
+    return row[0]
+
+
+def _slim(facts: Facts) -> Facts:
+    """The facts as a row keeps them: of a long member list the first ones, and at least one of every kind."""
+    archive = facts.archive
+    if archive is None or len(archive.members) <= MEMBERS_KEPT:
+        return facts
+    kept = list(archive.members[:MEMBERS_KEPT])
+    missing = archive.contains - {m.kind for m in kept}
+    kept += [next(m for m in archive.members if m.kind == kind) for kind in sorted(missing)]
+    return replace(facts, archive=ArchiveFacts(archive.format, tuple(kept), archive.total))
+
+
+def set_digests(c: sqlite3.Connection, file_id: int, sha256: str, xxh3: str) -> None:
+    """Keep both digests of a file, once read."""
+    c.execute("UPDATE files SET sha256=?, xxh3=? WHERE id=?", (sha256, xxh3, file_id))
+
+
+def end(c: sqlite3.Connection, ended: Ended, now: float) -> None:
+    """Write the recorded end of one path. Left and held files stay present, all others are gone from their path."""
+    stays = ended.end in STAYING
+    folder, name = place(ended.path)
+    c.execute(
+        """UPDATE files SET end_kind=?, end_at=?, note=?, last_seen=?, present=?, state=? WHERE folder=? AND name=? AND present=1""",
+        (
+            ended.end, to_db(ended.at), printable(ended.note), now, int(stays),
+            {End.LEFT: "left", End.HELD: "held"}.get(ended.end, "done"), folder, name,
+        ),
+    )  # fmt: skip
+
+
+def set_state(c: sqlite3.Connection, file_id: int, state: str, note: str = "") -> None:
+    """Set the state of a unit: the lead and its companions."""
+    c.execute("UPDATE files SET state=?, note=? WHERE (id=? OR lead=?) AND present=1", (state, printable(note), file_id, file_id))
+
+
+def depart(c: sqlite3.Connection, watch: str, paths: Iterable[Path]) -> list[int]:
+    """Mark paths as gone from the disk by somebody else's hand; returns the row ids of those we did not know of as ended."""
+    gone = []
+    for path in paths:
+        folder, name = place(path)
+        row = c.execute(
+            "UPDATE files SET present=0, state='gone' WHERE watch=? AND folder=? AND name=? AND present=1 RETURNING id",
+            (watch, folder, name),
+        ).fetchone()
+        if row:
+            gone.append(row[0])
+    return gone
+
+
+def tag(c: sqlite3.Connection, file_id: int, tags: Iterable[str]) -> None:
+    """Add tags to a file."""
+    (have,) = c.execute("SELECT tags FROM files WHERE id=?", (file_id,)).fetchone()
+    merged = sorted({*filter(None, have.split(",")), *tags})
+    c.execute("UPDATE files SET tags=? WHERE id=?", (",".join(merged), file_id))
+
+
+# ---------------------------------------------------------------- questions
+
+
+def get(c: sqlite3.Connection, file_id: int) -> FileRow | None:
+    """One row by id."""
+    row = c.execute(f"SELECT {FILE_COLUMNS} FROM files WHERE id=?", (file_id,)).fetchone()
+    return file_row(row) if row else None
+
+
+def at(c: sqlite3.Connection, path: Path) -> FileRow | None:
+    """The present row of a path, else its newest row."""
+    found = c.execute(
+        f"SELECT {FILE_COLUMNS} FROM files WHERE folder=? AND name=? ORDER BY present DESC, id DESC LIMIT 1", place(path)
+    ).fetchone()
+    return file_row(found) if found else None
+
+
+def unit(c: sqlite3.Connection, file_id: int) -> list[FileRow]:
+    """The lead and its companions, the lead first."""
+    rows = c.execute(f"SELECT {FILE_COLUMNS} FROM files WHERE id=? OR lead=? ORDER BY lead IS NOT NULL, id", (file_id, file_id))
+    return [file_row(r) for r in rows]
+
+
+def listing(
+    c: sqlite3.Connection,
+    *,
+    state: str | None = None,
+    watch: str | None = None,
+    kind: str | None = None,
+    name: str | None = None,
+    after: int = 0,
+    limit: int = 100,
+) -> list[FileRow]:
+    """Leads by id, `limit` at a time from behind `after`; newest last. `name` matches a part of the name."""
+    where, args = ["id > ?", "lead IS NULL"], [after]
+    more: list[object] = []
+    for column, value in (("state", state), ("watch", watch), ("kind", kind)):
+        if value is not None:
+            where.append(f"{column} = ?")
+            more.append(value)
+    if name:
+        where.append("instr(lower(name), lower(?))")
+        more.append(name)
+    rows = c.execute(
+        f"SELECT {FILE_COLUMNS} FROM files WHERE {' AND '.join(where)} ORDER BY id LIMIT ?",
+        (*args, *more, limit),
+    )
+    return [file_row(r) for r in rows]
+
+
+def counts(c: sqlite3.Connection) -> dict[str, int]:
+    """How many units are in each state."""
+    return dict(c.execute("SELECT state, count(*) FROM files WHERE lead IS NULL GROUP BY state"))
+
+
+def known(c: sqlite3.Connection, path: Path, stamp: Stamp, watch: Watch | None) -> Known:
+    """What is remembered of a file before any hash: by path, size and mtime, or by name, size and mtime of an ended one."""
+    folder, name = place(path)
+    row = c.execute(
+        "SELECT tags, first_seen, sha256, size, mtime_ns FROM files WHERE folder=? AND name=? ORDER BY present DESC, id DESC LIMIT 1",
+        (folder, name),
+    ).fetchone()
+    tags, first_seen, sha256, size, mtime_ns = row or ("", None, None, None, None)
+    if (size, mtime_ns) != (stamp.size, stamp.mtime_ns):
+        sha256 = None
+    seen = bool(sha256) and c.execute("SELECT 1 FROM models WHERE sha256=?", (sha256,)).fetchone() is not None
+    override = c.execute("SELECT type, base FROM overrides WHERE sha256=?", (sha256,)).fetchone() if sha256 else None
+    dataset = c.execute(
+        """SELECT d.slug FROM items i JOIN datasets d ON d.id = i.dataset_id
+           WHERE i.ino=? AND i.dev=? AND i.size=? AND i.mtime_ns=? LIMIT 1""",
+        (stamp.ino, stamp.dev, stamp.size, stamp.mtime_ns),
+    ).fetchone()
+    return Known(
+        seen=seen,
+        tags=frozenset(filter(None, tags.split(","))),
+        type=override[0] if override else None,
+        base=override[1] if override else None,
+        dataset=dataset[0] if dataset else None,
+        first_seen=first_seen,
+        watch=watch,
+    )

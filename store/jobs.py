@@ -1,0 +1,221 @@
+"""The durable queue: lanes, priorities, an idempotency key, attempts with backoff, leases.
+
+What must hold: while a job of a key is open (queued, running, paused) no second one is made; a claim is one statement; a job is
+finished only by the owner that claimed it; leases of a dead process are void at the next start and cost no attempt.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..rules.terms import Job, JobState, Lane
+from .codec import dumps, printable
+
+BACKOFF = (10.0, 60.0, 300.0, 900.0, 3600.0)  # seconds before the 2nd, 3rd, ... attempt
+LEASE = 120.0  # seconds; the lane renews it every quarter
+COLUMNS = "id, key, lane, state, payload, title, priority, attempts, max_attempts, progress, error, run_at, created, finished"
+OPEN = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to be queued. `delay` is seconds from now."""
+
+    key: str
+    lane: Lane
+    title: str
+    payload: Mapping[str, object]
+    priority: int = 0
+    max_attempts: int = 3
+    delay: float = 0.0
+
+
+def enqueue(c: sqlite3.Connection, job: NewJob, now: float) -> int | None:
+    """Queue a job; None when one of its key is open already."""
+    row = c.execute(
+        """INSERT INTO jobs(key, lane, state, title, payload, priority, run_at, max_attempts, created)
+           VALUES (?,?,'queued',?,?,?,?,?,?)
+           ON CONFLICT(key) WHERE state IN ('queued','running','paused') DO NOTHING RETURNING id""",
+        (
+            printable(job.key),
+            job.lane,
+            printable(job.title),
+            dumps(job.payload),
+            job.priority,
+            now + job.delay,
+            job.max_attempts,
+            now,
+        ),
+    ).fetchone()
+    return row[0] if row else None
+
+
+def claim(c: sqlite3.Connection, lane: Lane, owner: str, now: float, limit: int = 1) -> list[Job]:
+    """Take up to `limit` due jobs of a lane: highest priority first, then the oldest."""
+    rows = c.execute(
+        f"""UPDATE jobs SET state='running', owner=?, lease_until=?, attempts=attempts+1, progress=NULL, error=NULL
+            WHERE id IN (SELECT id FROM jobs WHERE state='queued' AND lane=? AND run_at<=?
+                         AND NOT EXISTS (SELECT 1 FROM paused_lanes p WHERE p.lane=jobs.lane)
+                         ORDER BY priority DESC, run_at, id LIMIT ?)
+            RETURNING {COLUMNS}""",
+        (owner, now + LEASE, lane, now, limit),
+    ).fetchall()
+    return sorted((job_row(r) for r in rows), key=lambda j: (-j.priority, j.run_at, j.id))
+
+
+def next_due(c: sqlite3.Connection, lane: Lane) -> float | None:
+    """When the earliest queued job of a lane is due, in epoch seconds."""
+    row = c.execute("SELECT min(run_at) FROM jobs WHERE state='queued' AND lane=?", (lane,)).fetchone()
+    return row[0] if row else None
+
+
+def finish(c: sqlite3.Connection, job_id: int, owner: str, now: float) -> bool:
+    """Mark a job done; False when it is no longer this owner's (cancelled meanwhile)."""
+    done = c.execute(
+        "UPDATE jobs SET state='done', progress=1, finished=?, lease_until=NULL WHERE id=? AND owner=? AND state='running'",
+        (now, job_id, owner),
+    )
+    return done.rowcount == 1
+
+
+def step(c: sqlite3.Connection, job_id: int, payload: Mapping[str, object]) -> None:
+    """Keep how far a job of several actions came, in the transaction that records the action."""
+    c.execute("UPDATE jobs SET payload=? WHERE id=?", (dumps(payload), job_id))
+
+
+def fail(c: sqlite3.Connection, job_id: int, owner: str, error: str, now: float, *, retry: bool) -> JobState:
+    """Record a failed attempt: queued again with backoff while attempts are left and `retry`, else failed for good."""
+    attempts, most = c.execute("SELECT attempts, max_attempts FROM jobs WHERE id=?", (job_id,)).fetchone()
+    again = retry and attempts < most
+    state = JobState.QUEUED if again else JobState.FAILED
+    run_at = now + BACKOFF[min(attempts - 1, len(BACKOFF) - 1)] if again else now
+    c.execute(
+        "UPDATE jobs SET state=?, error=?, run_at=?, lease_until=NULL, finished=? WHERE id=? AND owner=? AND state='running'",
+        (state, printable(error[:2000]), run_at, None if again else now, job_id, owner),
+    )
+    return state
+
+
+def release(c: sqlite3.Connection, job_id: int, owner: str) -> None:
+    """Put a claimed job back as if it had not been claimed (a stopping daemon, a batch mate's crash)."""
+    c.execute(
+        "UPDATE jobs SET state='queued', attempts=attempts-1, lease_until=NULL WHERE id=? AND owner=? AND state='running'",
+        (job_id, owner),
+    )
+
+
+def void_leases(c: sqlite3.Connection) -> int:
+    """At start: every running job belonged to a process that is dead, since we hold the lock. It costs them no attempt."""
+    return c.execute(
+        "UPDATE jobs SET state='queued', attempts=max(0, attempts-1), lease_until=NULL, owner=NULL WHERE state='running'"
+    ).rowcount
+
+
+def sweep(c: sqlite3.Connection, now: float) -> int:
+    """Return jobs whose lease ran out (their worker hangs); the attempt counts."""
+    return c.execute(
+        "UPDATE jobs SET state='queued', lease_until=NULL WHERE state='running' AND lease_until < ?", (now,)
+    ).rowcount
+
+
+def renew(c: sqlite3.Connection, owner: str, now: float) -> None:
+    """Renew the leases of everything this owner runs."""
+    c.execute("UPDATE jobs SET lease_until=? WHERE state='running' AND owner=?", (now + LEASE, owner))
+
+
+def progress(c: sqlite3.Connection, job_id: int, fraction: float) -> None:
+    """Keep the progress of a running job, 0..1."""
+    c.execute("UPDATE jobs SET progress=? WHERE id=? AND state='running'", (fraction, job_id))
+
+
+def cancel(c: sqlite3.Connection, job_id: int, now: float) -> Job | None:
+    """Cancel an open job; returns it as it was, None when it is not open. A running one is stopped by the lane."""
+    job = get(c, job_id)
+    if job is None or job.state not in OPEN:
+        return None
+    c.execute("UPDATE jobs SET state='cancelled', finished=?, lease_until=NULL WHERE id=?", (now, job_id))
+    return job
+
+
+def pause(c: sqlite3.Connection, job_id: int) -> bool:
+    """Hold back a queued job."""
+    return c.execute("UPDATE jobs SET state='paused' WHERE id=? AND state='queued'", (job_id,)).rowcount == 1
+
+
+def resume(c: sqlite3.Connection, job_id: int) -> bool:
+    """Queue a paused job again."""
+    return c.execute("UPDATE jobs SET state='queued' WHERE id=? AND state='paused'", (job_id,)).rowcount == 1
+
+
+def retry(c: sqlite3.Connection, job_id: int, now: float) -> bool:
+    """Queue a failed or cancelled job again with fresh attempts; False when it is open, done, or its key is open again."""
+    try:
+        done = c.execute(
+            """UPDATE jobs SET state='queued', attempts=0, run_at=?, error=NULL, finished=NULL
+               WHERE id=? AND state IN ('failed','cancelled')""",
+            (now, job_id),
+        )
+    except sqlite3.IntegrityError:
+        return False
+    return done.rowcount == 1
+
+
+def pause_lane(c: sqlite3.Connection, lane: Lane, paused: bool) -> None:
+    """Pause or resume a whole lane; what runs in it ends first."""
+    if paused:
+        c.execute("INSERT OR IGNORE INTO paused_lanes VALUES (?)", (lane,))
+    else:
+        c.execute("DELETE FROM paused_lanes WHERE lane=?", (lane,))
+
+
+def paused_lanes(c: sqlite3.Connection) -> list[str]:
+    """The lanes that are paused."""
+    return [r[0] for r in c.execute("SELECT lane FROM paused_lanes ORDER BY lane")]
+
+
+def prune(c: sqlite3.Connection, before: float) -> int:
+    """Forget done and cancelled jobs that ended before a time. Failed ones are kept until they are retried."""
+    return c.execute("DELETE FROM jobs WHERE state IN ('done','cancelled') AND finished < ?", (before,)).rowcount
+
+
+def get(c: sqlite3.Connection, job_id: int) -> Job | None:
+    """One job by id."""
+    row = c.execute(f"SELECT {COLUMNS} FROM jobs WHERE id=?", (job_id,)).fetchone()
+    return job_row(row) if row else None
+
+
+def listing(
+    c: sqlite3.Connection, *, state: str | None = None, lane: str | None = None, after: int = 0, limit: int = 100
+) -> list[Job]:
+    """Jobs by id from behind `after`; `state` may be 'open'."""
+    where, args = ["id > ?"], [after]
+    more: list[object] = []
+    if state == "open":
+        where.append("state IN ('queued','running','paused')")
+    elif state:
+        where.append("state = ?")
+        more.append(state)
+    if lane:
+        where.append("lane = ?")
+        more.append(lane)
+    rows = c.execute(f"SELECT {COLUMNS} FROM jobs WHERE {' AND '.join(where)} ORDER BY id LIMIT ?", (*args, *more, limit))
+    return [job_row(r) for r in rows]
+
+
+def counts(c: sqlite3.Connection) -> dict[str, dict[str, int]]:
+    """Lane -> state -> how many."""
+    found: dict[str, dict[str, int]] = {}
+    for lane, state, n in c.execute("SELECT lane, state, count(*) FROM jobs GROUP BY lane, state"):
+        found.setdefault(lane, {})[state] = n
+    return found
+
+
+def job_row(v: Any) -> Job:
+    """A row of COLUMNS."""
+    return Job(
+        v[0], v[1], Lane(v[2]), JobState(v[3]), json.loads(v[4]), v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12], v[13]
+    )  # fmt: skip

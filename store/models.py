@@ -1,0 +1,130 @@
+"""Models by content, their names, the user's overrides, and the links that targets have of them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..rules.terms import Model, ModelFacts
+from .codec import dumps, printable, to_db
+from .rows import LINK_COLUMNS, MODEL_COLUMNS, LinkRow, ModelRow, link_row, model_row
+
+EVERYWHERE = "*"
+
+
+def keep(c: sqlite3.Connection, model: Model, origin: Path, now: float) -> None:
+    """Record a model by its SHA-256. A content known already gains a name; a library copy never displaces the hub's."""
+    f = model.facts.model or ModelFacts(container="unknown")
+    c.execute(
+        """INSERT INTO models(sha256, xxh3, size, name, blob, in_hub, folder, type, base, variant, subfamily, precision,
+             lora_format, confidence, condition, reason, facts, added) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+           ON CONFLICT(sha256) DO UPDATE SET blob=excluded.blob, in_hub=excluded.in_hub, name=excluded.name, facts=excluded.facts
+             WHERE excluded.in_hub >= models.in_hub AND models.in_hub = 0""",
+        (
+            model.sha256, model.xxh3, model.size, printable(model.name), to_db(model.blob), model.in_hub, model.folder,
+            f.type, f.base, f.variant, f.subfamily, f.precision, f.lora_format, f.confidence,
+            model.facts.condition, model.facts.reason, dumps(model.facts), now,
+        ),
+    )  # fmt: skip
+    c.execute("INSERT OR IGNORE INTO model_names VALUES (?,?,?,?)", (model.sha256, printable(model.name), to_db(origin), now))
+
+
+def want(c: sqlite3.Connection, sha256: str, targets: str = EVERYWHERE) -> None:
+    """Mark a model as wanted by targets ('*' or comma separated names). The projection makes the links."""
+    c.execute("UPDATE models SET wanted=? WHERE sha256=?", (targets, sha256))
+
+
+def get(c: sqlite3.Connection, sha256: str) -> ModelRow | None:
+    """One model by its full SHA-256."""
+    row = c.execute(f"SELECT {MODEL_COLUMNS} FROM models WHERE sha256=?", (sha256,)).fetchone()
+    return model_row(row) if row else None
+
+
+def find(c: sqlite3.Connection, text: str) -> list[ModelRow]:
+    """Models by the start of their SHA-256 (6 digits or more), or by exact name."""
+    prefix = text.lower() if len(text) >= 6 and set(text.lower()) <= set("0123456789abcdef") else None
+    rows = c.execute(
+        f"""SELECT {MODEL_COLUMNS} FROM models WHERE sha256 GLOB ? OR sha256 IN (SELECT sha256 FROM model_names WHERE name=?)
+            ORDER BY id""",
+        (f"{prefix}*" if prefix else "", text),
+    )
+    return [model_row(r) for r in rows]
+
+
+def listing(
+    c: sqlite3.Connection,
+    *,
+    type: str | None = None,
+    base: str | None = None,
+    name: str | None = None,
+    after: int = 0,
+    limit: int = 100,
+) -> list[ModelRow]:
+    """Models by id from behind `after`; `name` matches a part of the name."""
+    where, args = ["id > ?"], [after]
+    more: list[object] = []
+    for column, value in (("type", type), ("base", base)):
+        if value:
+            where.append(f"{column} = ?")
+            more.append(value)
+    if name:
+        where.append("instr(lower(name), lower(?))")
+        more.append(name)
+    rows = c.execute(f"SELECT {MODEL_COLUMNS} FROM models WHERE {' AND '.join(where)} ORDER BY id LIMIT ?", (*args, *more, limit))
+    return [model_row(r) for r in rows]
+
+
+def names(c: sqlite3.Connection, sha256: str) -> list[str]:
+    """Every name a content was dropped under, oldest first."""
+    return [r[0] for r in c.execute("SELECT name FROM model_names WHERE sha256=? ORDER BY added, name", (sha256,))]
+
+
+def deployable(c: sqlite3.Connection) -> list[ModelRow]:
+    """The models that targets want."""
+    return [model_row(r) for r in c.execute(f"SELECT {MODEL_COLUMNS} FROM models WHERE wanted IS NOT NULL ORDER BY id")]
+
+
+def override(c: sqlite3.Connection, sha256: str, type: str | None, base: str | None, now: float) -> None:
+    """Keep the user's word on a content's type and base; it wins from now on."""
+    c.execute(
+        """INSERT INTO overrides VALUES (?,?,?,?) ON CONFLICT(sha256) DO UPDATE SET
+           type=coalesce(excluded.type, type), base=coalesce(excluded.base, base), at=excluded.at""",
+        (sha256, type, base, now),
+    )
+    c.execute(
+        """UPDATE models SET type=coalesce(?, type), base=coalesce(?, base), confidence=CASE WHEN ?1 IS NOT NULL AND ?2 IS NOT NULL
+           THEN 1.0 ELSE confidence END WHERE sha256=?3""",
+        (type, base, sha256),
+    )
+
+
+def count(c: sqlite3.Connection) -> tuple[int, int]:
+    """How many models there are, and their bytes."""
+    n, size = c.execute("SELECT count(*), coalesce(sum(size), 0) FROM models").fetchone()
+    return n, size
+
+
+# ---------------------------------------------------------------- links
+
+
+def links(c: sqlite3.Connection, *, target: str | None = None, sha256: str | None = None) -> list[LinkRow]:
+    """All links, or those of one target or one model."""
+    rows = c.execute(
+        f"SELECT {LINK_COLUMNS} FROM links WHERE (?1 IS NULL OR target=?1) AND (?2 IS NULL OR sha256=?2) ORDER BY target, at",
+        (target, sha256),
+    )
+    return [link_row(r) for r in rows]
+
+
+def put_links(c: sqlite3.Connection, rows: Iterable[LinkRow]) -> None:
+    """Write link rows as they stand now. A link is recorded before it is made, so that a crash cannot leave one we do not own."""
+    c.executemany(
+        f"INSERT OR REPLACE INTO links({LINK_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)",
+        [(to_db(r.at), r.target, r.type, to_db(r.points_to), r.sha256, r.state, int(r.ours), r.method, r.made) for r in rows],
+    )
+
+
+def drop_links(c: sqlite3.Connection, paths: Iterable[Path]) -> None:
+    """Forget links that no longer stand and are no longer wanted."""
+    c.executemany("DELETE FROM links WHERE at=?", [(to_db(p),) for p in paths])

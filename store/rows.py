@@ -1,0 +1,237 @@
+"""What the store hands out: one frozen dataclass a table, as the API, the CLI and the daemon read it."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..rules.terms import Stamp
+from .codec import DbPath, path_of
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRow:
+    """One watch as the daemon last saw it."""
+
+    name: str
+    path: Path
+    mode: str
+    paused: bool
+    state: str
+    detail: str
+    scanned: float | None
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """One path that lies or lay under a watch. `end` says where it went, `end_at` where its bytes are."""
+
+    id: int
+    watch: str
+    path: Path
+    stamp: Stamp
+    lead: int | None
+    present: bool
+    state: str
+    kind: str
+    condition: str
+    reason: str | None
+    type: str | None
+    base: str | None
+    confidence: float | None
+    facts: str | None
+    pipeline: str | None
+    rule: str | None
+    why: str
+    sha256: str | None
+    xxh3: str | None
+    end: str | None
+    end_at: Path | None
+    note: str
+    tags: tuple[str, ...]
+    first_seen: float
+    last_seen: float
+
+
+FILE_COLUMNS = """id, watch, folder, name, size, mtime_ns, ino, dev, lead, present, state, kind, condition, reason, type, base,
+ confidence, facts, pipeline, rule, why, sha256, xxh3, end_kind, end_at, note, tags, first_seen, last_seen"""
+
+
+def file_row(v: Any) -> FileRow:
+    """A row of FILE_COLUMNS."""
+    columns = (
+        v[0], v[1], path_of(v[2]) / path_of(v[3]), Stamp(*v[4:8]), v[8], bool(v[9]), *v[10:24], _maybe_path(v[24]), v[25],
+        split(v[26]), v[27], v[28],
+    )  # fmt: skip
+    return FileRow(*columns)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """One model by content. `wanted` is None, '*' or target names."""
+
+    id: int
+    sha256: str
+    xxh3: str
+    size: int
+    name: str
+    blob: Path
+    in_hub: bool
+    folder: bool
+    type: str
+    base: str
+    variant: str | None
+    subfamily: str | None
+    precision: str | None
+    lora_format: str | None
+    confidence: float
+    condition: str
+    reason: str | None
+    facts: str
+    wanted: str | None
+    tags: tuple[str, ...]
+    added: float
+
+
+MODEL_COLUMNS = """id, sha256, xxh3, size, name, blob, in_hub, folder, type, base, variant, subfamily, precision, lora_format,
+ confidence, condition, reason, facts, wanted, tags, added"""
+
+
+def model_row(v: Any) -> ModelRow:
+    """A row of MODEL_COLUMNS."""
+    columns = (*v[0:5], path_of(v[5]), bool(v[6]), bool(v[7]), *v[8:19], split(v[19]), v[20])
+    return ModelRow(*columns)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRow:
+    """One link that a target should have, and what stands at its place."""
+
+    at: Path
+    target: str
+    type: str
+    points_to: Path
+    sha256: str
+    state: str
+    ours: bool
+    method: str
+    made: float | None
+
+
+LINK_COLUMNS = "at, target, type, points_to, sha256, state, ours, method, made"
+
+
+def link_row(v: Any) -> LinkRow:
+    """A row of LINK_COLUMNS."""
+    return LinkRow(path_of(v[0]), v[1], v[2], path_of(v[3]), v[4], v[5], bool(v[6]), v[7], v[8])
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRow:
+    """One dataset with its counts."""
+
+    id: int
+    slug: str
+    name: str
+    path: Path
+    created: float
+    pictures: int
+    captioned: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """One picture of a dataset with its caption of the active set."""
+
+    id: int
+    dataset: str
+    rel: str
+    sha256: str
+    stamp: Stamp
+    format: str
+    width: int
+    height: int
+    orientation: int
+    dhash: str | None
+    flags: tuple[str, ...]
+    origin: str
+    added: float
+    caption: str | None
+    source: str | None
+    captioner: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """One line of what happened; `id` is also the event id of the feed."""
+
+    id: int
+    at: float
+    event: str
+    path: Path | None
+    verb: str | None
+    status: str | None
+    rule: str | None
+    note: str
+    file_id: int | None
+    job_id: int | None
+    sha256: str | None
+    dataset: str | None
+
+
+HISTORY_COLUMNS = "id, at, event, path, verb, status, rule, note, file_id, job_id, sha256, dataset"
+
+
+def history_row(v: Any) -> HistoryRow:
+    """A row of HISTORY_COLUMNS."""
+    return HistoryRow(v[0], v[1], v[2], _maybe_path(v[3]), *v[4:12])
+
+
+@dataclass(frozen=True, slots=True)
+class AsideRow:
+    """One thing in the trash or the quarantine."""
+
+    id: int
+    place: str
+    path: Path
+    original: Path
+    reason: str
+    at: float
+    until: float
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRow:
+    """An open intent: its Prepared as JSON, and the job step it belongs to."""
+
+    id: int
+    verb: str
+    file_id: int | None
+    job_id: int | None
+    step: int | None
+    prepared: str
+
+
+def split(text: str) -> tuple[str, ...]:
+    """A comma separated column as a tuple."""
+    return tuple(text.split(",")) if text else ()
+
+
+def stamp_of(columns: tuple[int, int, int, int]) -> Stamp:
+    """The four stamp columns as a Stamp."""
+    return Stamp(*columns)
+
+
+def _maybe_path(value: DbPath | None) -> Path | None:
+    return None if value is None else path_of(value)
+
+
+def scalar(c: sqlite3.Connection, sql: str, *args: object) -> object:
+    """The first column of the first row, or None."""
+    row = c.execute(sql, args).fetchone()
+    return row[0] if row else None
