@@ -97,7 +97,7 @@ p:
         "c.yaml:12:54: p[1].when.seen: expected true or false, not 1",
         "c.yaml:12:63: p[1].when.name: not a regular expression: missing ), unterminated subpattern at position 0, not '/(/'",
         "c.yaml:13:25: p[1].do[0].trash.keep: expected a unit, like 2 s, 15 min or 14 days, not 14",
-        "c.yaml:13:39: p[1].do[1].store: unknown parameter: `store` takes no parameters",
+        "c.yaml:13:32: p[1].do[1].store: unknown parameter: `store` takes no parameters",
         "c.yaml:14:15: p[1].continue: expected true or false, not 1",
         "c.yaml:15:5: p[2]: expected a rule with `when` and `do`, not 'nothing'",
     ]

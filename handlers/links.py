@@ -1,0 +1,208 @@
+"""The hands of deployment: look at the places of links, and apply a plan.
+
+What must hold: nothing that exists is ever written over. A link is made only where nothing stands (symlink, link and open-for-
+exclusive are each refused by the kernel otherwise); only what was recorded as ours and still is as it was found is removed, by
+unlinking that one name. A target's own folder is never made: a missing one is an unplugged disk. Each link stands or falls
+alone; a failure is a result, not an exception.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from ..rules.deployment import Create, Found, Made, Method, Plan, Remove, Seen, Wanted
+from ..rules.terms import Link, Stamp
+
+Digest = Callable[[Path], str | None]  # a file's digest, from memory or by reading it; None when it cannot be told
+METHODS = (Method.SYMLINK, Method.HARDLINK, Method.COPY)
+# What a file system or platform answers that cannot do it at all; anything else (a full disk, say) is a failure of this link.
+_CANNOT = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EXDEV, errno.EMLINK, errno.EINVAL}
+_NO_PRIVILEGE = 1314  # Windows: symlinks want developer mode or an administrator
+
+
+class Did(StrEnum):
+    """What became of one place."""
+
+    CREATED = "created"
+    REPLACED = "replaced"
+    REMOVED = "removed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The result at one place: `made` is what stands there now and is to be recorded."""
+
+    at: Path
+    did: Did
+    made: Made | None = None
+    note: str = ""
+
+
+# ---------------------------------------------------------------- looking
+
+
+def look(aims: Wanted, recorded: Collection[Made], digest: Digest | None = None) -> dict[Path, Found]:
+    """What stands at the place of every wanted and every recorded link.
+
+    `digest` is asked only about two files of one size, when a file stands where a link is wanted or where a copy of ours was
+    made; without it such files count as not compared. Reads, changes nothing, never raises OSError.
+    """
+    made = {m.link.at: m for m in recorded}
+    places: dict[Path, Link] = {m.link.at: m.link for m in recorded} | {link.at: link for link in aims.links}
+    found: dict[Path, Found] = {}
+    roots: dict[str, bool] = {name: _folder(target.path) for name, target in aims.targets.items()}
+    for at, link in places.items():
+        if not roots.get(link.target, True):
+            note = f"the target's folder {aims.targets[link.target].path} does not exist"
+            found[at] = Found(Seen.BLOCKED, note=note)
+            continue
+        mine = made.get(at)
+        original = mine.link.to if mine and mine.method is not Method.SYMLINK else link.to
+        found[at] = _found(at, link.to, original, digest)
+    return found
+
+
+def _found(at: Path, to: Path, original: Path, digest: Digest | None) -> Found:
+    alive = _readable(to)
+    try:
+        status = at.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            text = str(at.readlink())
+            return Found(Seen.LINK, text, _named_by(at, text), alive, stamp=_stamp(status))
+        if not stat.S_ISREG(status.st_mode):
+            return Found(Seen.OTHER, alive=alive)
+        return Found(Seen.FILE, alive=alive, same=_same_content(at, original, digest), stamp=_stamp(status))
+    except FileNotFoundError:
+        return Found(Seen.ABSENT, alive=alive)
+    except OSError as error:  # a file where a folder should be, no permission, a name too long for this disk
+        return Found(Seen.BLOCKED, alive=alive, note=f"{at}: {error.strerror or error}")
+
+
+def _readable(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError:  # Path.exists would raise for a folder that we may not enter
+        return False
+    return True
+
+
+def _folder(path: Path) -> bool:
+    return _readable(path) and path.is_dir()
+
+
+def _named_by(at: Path, text: str) -> Path:
+    """The absolute path that a link's text names, from the folder the link really lies in."""
+    text = text.removeprefix("\\\\?\\")  # Windows writes its long form
+    return Path(os.path.normpath(Path(os.path.realpath(at.parent), text)))
+
+
+def _same_content(left: Path, right: Path, digest: Digest | None) -> bool | None:
+    try:
+        if left.samefile(right):
+            return True
+        if left.stat().st_size != right.stat().st_size:
+            return False
+    except OSError:
+        return None
+    if digest is None:
+        return None
+    one, other = digest(left), digest(right)
+    return None if one is None or other is None else one == other
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return Stamp(status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev)
+
+
+# ---------------------------------------------------------------- applying
+
+
+def apply(plan: Plan, methods: tuple[Method, ...] = METHODS) -> tuple[Applied, ...]:
+    """Do what the plan says, removals first, and tell of each place what became of it.
+
+    `methods` are tried in their order where the platform or the file system refuses one. Idempotent: a plan made anew after
+    any interruption finishes the work. Never raises OSError.
+    """
+    return tuple(_apply(plan, methods))
+
+
+def _apply(plan: Plan, methods: tuple[Method, ...]) -> Iterator[Applied]:
+    for remove in plan.remove:
+        note = _remove(remove)
+        yield Applied(remove.made.link.at, Did.FAILED if note else Did.REMOVED, note=note)
+    for create in plan.create:
+        note = _remove(create.instead) if create.instead else ""
+        yield Applied(create.link.at, Did.FAILED, note=note) if note else _create(create, methods)
+
+
+def _remove(remove: Remove) -> str:
+    """Unlink one place if it still is what was found; the reason when not. What is gone already is as good as removed."""
+    at, found = remove.made.link.at, remove.found
+    try:
+        status = at.lstat()
+        if _stamp(status) != found.stamp or (stat.S_ISLNK(status.st_mode) and str(at.readlink()) != found.text):
+            return "it changed since it was looked at"
+        at.unlink()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _create(create: Create, methods: tuple[Method, ...]) -> Applied:
+    link = create.link
+    note = ""
+    try:
+        if not _folder(create.root):
+            return Applied(link.at, Did.FAILED, note=f"the target's folder {create.root} does not exist")
+        link.at.parent.mkdir(parents=True, exist_ok=True)
+        for method in methods:
+            try:
+                _make(link, method, create.relative)
+            except OSError as error:
+                if error.errno not in _CANNOT and getattr(error, "winerror", None) != _NO_PRIVILEGE:
+                    raise
+                note = f"{method}: {error.strerror or error}"
+                continue
+            did = Did.REPLACED if create.instead else Did.CREATED
+            return Applied(link.at, did, Made(link, method), note)
+    except FileExistsError:
+        return Applied(link.at, Did.FAILED, note="something stands there now")
+    except OSError as error:
+        return Applied(link.at, Did.FAILED, note=error.strerror or str(error))
+    return Applied(link.at, Did.FAILED, note=note)
+
+
+def _make(link: Link, method: Method, relative: bool) -> None:
+    if method is Method.SYMLINK:
+        to = os.path.normpath(link.to.absolute())
+        # relative to where the folder really is: a type folder may itself be a link to another disk
+        link.at.symlink_to(os.path.relpath(to, os.path.realpath(link.at.parent)) if relative else to)
+    elif method is Method.HARDLINK:
+        os.link(link.to, link.at)
+    else:
+        _copy(link.to, link.at)
+
+
+def _copy(source: Path, at: Path) -> None:
+    """A whole copy or nothing: filled under a hidden name, put over a place that we reserved with an exclusive open."""
+    part = at.with_name(f".{at.name[:200]}.dropdock.part")
+    try:
+        with source.open("rb") as reader, part.open("wb") as writer:
+            shutil.copyfileobj(reader, writer, 1 << 20)
+            writer.flush()
+            os.fsync(writer.fileno())
+        with at.open("xb"):
+            pass
+        part.replace(at)
+    finally:
+        part.unlink(missing_ok=True)
