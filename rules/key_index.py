@@ -1,0 +1,113 @@
+"""A header's keys, searchable by name, by name with any block number, and by part. Made once for a header, in one pass.
+
+What must hold: a question costs a dictionary look-up, whatever the header's size; keys that quantisation adds are not seen;
+"part" means the sub-model that a prefix names (diffusion, vae, text), and a key belongs to one part only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from .header import Shape, Tensor
+
+# a number that is a whole component of a dotted key: what tells one block from the next
+NUMBER = re.compile(r"(?<![^.\n])\d+(?![^.\n])")
+
+# first component -> (prefix, part), the longest prefix first
+PREFIXES: dict[str, tuple[tuple[str, str], ...]] = {
+    "model": (("model.diffusion_model.", "diffusion"),),
+    "first_stage_model": (("first_stage_model.", "vae"),),
+    "vae": (("vae.", "vae"),),
+    "cond_stage_model": (("cond_stage_model.", "text"),),
+    "conditioner": (("conditioner.embedders.", "text"),),
+    "text_encoders": (("text_encoders.", "text"),),
+    "te": (("te.", "text"),),
+}
+WEAK = ("model.model.", "diffusion_model.", "transformer.", "unet.", "net.", "module.", "model.", "text_encoder.", "vae.",
+        "first_stage_model.", "control_model.", "adapter.", "text_model.", "state_dict.", "image_encoder.")  # fmt: skip
+# tensors that quantisation puts beside the weights
+_SIDE = (
+    ".scale_weight", ".scale_input", ".weight_scale", ".weight_scale_2", ".input_scale", ".comfy_quant", ".absmax",
+    ".quant_map", ".nested_absmax", ".nested_quant_map", ".wscales", ".wtscale", ".wzeros", ".smooth", ".smooth_orig",
+    ".lora_down", ".lora_up", ".proj_down", ".proj_up", ".wcscales", ".quant_state.bitsandbytes__nf4",
+    ".quant_state.bitsandbytes__fp4",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class KeyIndex:
+    """Keys and shapes of one part. `exact` is the mapping itself; the other tables are made when first asked for."""
+
+    exact: Mapping[str, Tensor]
+    _groups: dict[str, list[str]] = field(default_factory=dict)
+    _text: str = ""
+    _blocks: dict[str, frozenset[int]] = field(default_factory=dict)
+
+    def groups(self) -> dict[str, list[str]]:
+        """Name with `*` for every block number -> the keys it stands for."""
+        if not self._groups and self.exact:
+            names = list(self.exact)
+            for name, pattern in zip(names, NUMBER.sub("*", "\n".join(names)).split("\n"), strict=False):
+                self._groups.setdefault(pattern, []).append(name)
+        return self._groups
+
+    def text(self) -> str:
+        """All patterns, one a line, for questions about a part of a name."""
+        if not self._text:
+            self._text = "\n" + "\n".join(self.groups()) + "\n"
+        return self._text
+
+    def shapes(self, pattern: str, general: str, only: re.Pattern[str] | None) -> Iterable[Shape]:
+        """Shapes of the keys that `pattern` names; `general` is it with every number as `*`, `only` checks fixed numbers."""
+        if "*" not in pattern:
+            found = self.exact.get(pattern)
+            return () if found is None else (found[1],)
+        names = self.groups().get(general, ())
+        return (self.exact[n][1] for n in names if only is None or only.fullmatch(n))
+
+    def blocks(self, prefix: str) -> frozenset[int]:
+        """The numbers that stand right behind `prefix` (which ends with a dot)."""
+        if prefix not in self._blocks:
+            size = len(prefix)
+            found = {n[size:].partition(".")[0] for n in self.exact if n.startswith(prefix)}
+            self._blocks[prefix] = frozenset(int(f) for f in found if f.isdecimal() and len(f) < 7)
+        return self._blocks[prefix]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A header's keys split by part. `whole` has every key as it stands in the file (without quantisation's own)."""
+
+    whole: KeyIndex
+    named: Mapping[str, KeyIndex]
+    rest: KeyIndex  # what belongs to no named part
+
+
+def split(tensors: Mapping[str, Tensor]) -> Parts:
+    """Split keys by component prefix. Pure; one pass."""
+    whole: dict[str, Tensor] = {}
+    named: dict[str, dict[str, Tensor]] = {}
+    rest: dict[str, Tensor] = {}
+    for key, tensor in tensors.items():
+        if key.endswith(_SIDE):
+            continue
+        whole[key] = tensor
+        for prefix, part in PREFIXES.get(key.partition(".")[0], ()):
+            if key.startswith(prefix):
+                named.setdefault(part, {})[key[len(prefix) :]] = tensor
+                break
+        else:
+            rest[key] = tensor
+    return Parts(KeyIndex(whole), {k: KeyIndex(v) for k, v in named.items()}, KeyIndex(rest))
+
+
+def without_prefix(index: KeyIndex) -> list[KeyIndex]:
+    """The same keys with a wrapper's prefix taken off, for every such prefix that at least half of them carry."""
+    views: list[KeyIndex] = []
+    for prefix in WEAK:
+        stripped = {k[len(prefix) :]: t for k, t in index.exact.items() if k.startswith(prefix)}
+        if len(stripped) * 2 >= len(index.exact) > 0:
+            views.append(KeyIndex(stripped))
+    return views
