@@ -60,6 +60,7 @@ class _Dirty:
     asked: float = -math.inf
     gap: float = 0.0  # the longest time between two changes
     seen: Look | None = None
+    seen_at: float = -math.inf
     quiet: bool = False
     why: str = "waits for quiet"
 
@@ -93,6 +94,7 @@ class Settling:
         entry = self._dirty.get(text)
         if entry is None:
             entry = self._enter(path, now)
+        entry.gap = max(entry.gap, now - entry.changed)
         entry.event = entry.changed = now
         entry.closed, entry.step, entry.why = closed, self._watch.settle / 2, "waits for quiet"
         self._stir(entry, text)
@@ -120,7 +122,8 @@ class Settling:
                 self._gone[text] = None
             self._scatter((text, None), now)
             return
-        before, entry.seen = entry.seen, look
+        before = entry.seen if entry.seen_at > entry.event else None  # a look from before the last event proves nothing
+        entry.seen, entry.seen_at = look, now
         self._regroup(entry, text)
         grew = before is not None and before.stamp != look.stamp
         if grew:

@@ -1,0 +1,232 @@
+import os
+import shutil
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import pytest
+from dropdock.daemon.rescan import Brief, RootId, rescan
+from dropdock.rules.ignores import Ignores
+from dropdock.rules.terms import Mode, Watch
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+class Memory:
+    """What a store would know: filled from a tree as it is now."""
+
+    def __init__(self, root: Path, ignores: Ignores | None = None) -> None:
+        self.known: dict[str, dict[str, Brief]] = {}
+        for folder, _, names in os.walk(root):
+            rel = Path(folder).relative_to(root).as_posix()
+            for name in names:
+                found = (Path(folder) / name).lstat()
+                if not (Path(folder) / name).is_symlink():
+                    at = self.known.setdefault("" if rel == "." else rel, {})
+                    at[name] = (found.st_size, found.st_mtime_ns, found.st_ino)
+
+    def folder(self, watch: str, folder: str) -> Mapping[str, Brief]:
+        return self.known.get(folder, {})
+
+    def folders(self, watch: str) -> Collection[str]:
+        return self.known.keys()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """in/{top.png, a/x.png, a/b/y.png}"""
+    root = tmp_path / "in"
+    (root / "a/b").mkdir(parents=True)
+    for rel in ("top.png", "a/x.png", "a/b/y.png"):
+        (root / rel).write_text(rel)
+    return root
+
+
+def watch(root: Path) -> Watch:
+    return Watch("in", root, Mode.LIBRARY)
+
+
+def identity(root: Path) -> RootId:
+    return root.stat().st_dev, root.stat().st_ino
+
+
+def rels(root: Path, paths: list[Path]) -> list[str]:
+    return sorted(p.relative_to(root).as_posix() for p in paths)
+
+
+def test_nothing_changed_nothing_named(root: Path) -> None:
+    """A tree that the store knows yields no difference, and its files are counted."""
+    found = rescan(watch(root), Memory(root), Ignores())
+    assert (found.dirty, found.departed, found.files, found.root_ok, found.root) == ([], [], 3, True, identity(root))
+
+
+def test_the_first_pass_names_everything(root: Path) -> None:
+    """An empty store learns of every file."""
+    found = rescan(watch(root), Memory(root / "nowhere"), Ignores())
+    assert rels(root, found.dirty) == ["a/b/y.png", "a/x.png", "top.png"] and found.departed == []
+
+
+def test_new_changed_replaced_and_deleted_files(root: Path) -> None:
+    """A new size, a new time, a new inode and a new name are dirty; a missing name has departed."""
+    memory = Memory(root)
+    for rel in ("bigger.png", "later.png", "other.png"):
+        (root / rel).write_text("1")
+    memory = Memory(root)
+    (root / "bigger.png").write_text("12")
+    os.utime(root / "later.png", ns=(1, 1))
+    old = (root / "other.png").stat()
+    (root / "fresh").write_text("2")
+    os.utime(root / "fresh", ns=(old.st_atime_ns, old.st_mtime_ns))
+    (root / "fresh").rename(root / "other.png")
+    (root / "a/new.png").write_text("")
+    (root / "top.png").unlink()
+    found = rescan(watch(root), memory, Ignores())
+    assert rels(root, found.dirty) == ["a/new.png", "bigger.png", "later.png", "other.png"]
+    assert rels(root, found.departed) == ["top.png"]
+
+
+def test_a_deleted_folder_departs_with_all_its_files(root: Path) -> None:
+    """Files of folders that are no longer there are named one by one."""
+    memory = Memory(root)
+    shutil.rmtree(root / "a")
+    assert rels(root, rescan(watch(root), memory, Ignores()).departed) == ["a/b/y.png", "a/x.png"]
+
+
+def test_a_missing_root_departs_nothing(root: Path) -> None:
+    """An unmounted disk is not a deletion of all that was on it."""
+    memory = Memory(root)
+    shutil.rmtree(root)
+    found = rescan(watch(root), memory, Ignores())
+    assert (found.dirty, found.departed, found.root_ok) == ([], [], False)
+
+
+def test_a_root_that_became_a_file_departs_nothing(root: Path) -> None:
+    """Nor is a root that is no folder any more."""
+    memory = Memory(root)
+    shutil.rmtree(root)
+    root.write_text("")
+    assert not rescan(watch(root), memory, Ignores()).root_ok
+
+
+def test_another_empty_root_departs_nothing(root: Path) -> None:
+    """The empty mount point below an unmounted disk is another folder than before: nothing has departed."""
+    memory, before = Memory(root), identity(root)
+    root.rename(root.with_name("kept"))
+    root.mkdir()
+    for last in (before, None):
+        found = rescan(watch(root), memory, Ignores(), last)
+        assert (found.departed, found.root_ok, found.root) == ([], False, last)
+
+
+def test_the_same_root_may_become_empty(root: Path) -> None:
+    """When the very same folder was emptied, its files did depart."""
+    memory, before = Memory(root), identity(root)
+    shutil.rmtree(root / "a")
+    (root / "top.png").unlink()
+    found = rescan(watch(root), memory, Ignores(), before)
+    assert found.root_ok and rels(root, found.departed) == ["a/b/y.png", "a/x.png", "top.png"]
+
+
+def test_another_disk_departs_nothing(root: Path) -> None:
+    """A root on another device that holds none of the known files is another disk; its own files are still news."""
+    memory = Memory(root)
+    shutil.rmtree(root / "a")
+    (root / "top.png").rename(root / "else.png")
+    dev, ino = identity(root)
+    found = rescan(watch(root), memory, Ignores(), (dev + 1, ino))
+    assert (rels(root, found.dirty), found.departed, found.root_ok) == (["else.png"], [], False)
+
+
+def test_a_disk_that_got_a_new_number_is_the_same_disk(root: Path) -> None:
+    """Device numbers change over a reboot: known files prove the disk, and a deletion counts."""
+    memory = Memory(root)
+    (root / "top.png").unlink()
+    dev, ino = identity(root)
+    found = rescan(watch(root), memory, Ignores(), (dev + 1, ino))
+    assert found.root_ok and rels(root, found.departed) == ["top.png"] and found.root == (dev, ino)
+
+
+def test_symlinks_are_neither_followed_nor_named(root: Path, tmp_path: Path) -> None:
+    """A link to a file or a folder, a dangling one and a circle add nothing."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/z.png").write_text("z")
+    memory = Memory(root)
+    (root / "l1").symlink_to(tmp_path / "outside")
+    (root / "l2.png").symlink_to(tmp_path / "outside/z.png")
+    (root / "l3").symlink_to("nowhere")
+    (root / "a/up").symlink_to(root)
+    found = rescan(watch(root), memory, Ignores())
+    assert (found.dirty, found.departed, found.files) == ([], [], 3)
+
+
+def test_a_known_file_that_became_a_link_departed(root: Path) -> None:
+    """Its bytes are no longer there."""
+    memory = Memory(root)
+    (root / "top.png").unlink()
+    (root / "top.png").symlink_to(root / "a/x.png")
+    assert rels(root, rescan(watch(root), memory, Ignores()).departed) == ["top.png"]
+
+
+def test_ignored_names_are_not_news_and_did_not_depart(root: Path) -> None:
+    """Temporary names and the watch's own globs are passed over; a known folder that is ignored by now is still there."""
+    memory = Memory(root)
+    (root / "x.safetensors.part").write_text("")
+    (root / ".dropdock").mkdir()
+    (root / ".dropdock/z.png").write_text("")
+    found = rescan(watch(root), memory, Ignores(["a/"]))
+    assert (found.dirty, found.departed, found.files) == ([], [], 2)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_closed_folder_departs_nothing(root: Path) -> None:
+    """What cannot be read is not gone."""
+    memory = Memory(root)
+    (root / "a").chmod(0)
+    try:
+        assert rescan(watch(root), memory, Ignores()).departed == []
+    finally:
+        (root / "a").chmod(0o700)
+
+
+def test_a_stopped_pass_departs_nothing(root: Path) -> None:
+    """At shutdown the pass ends at the next folder, and half a walk proves no deletion."""
+    memory = Memory(root)
+    (root / "top.png").unlink()
+    found = rescan(watch(root), memory, Ignores(), stopped=lambda: True)
+    assert found.departed == [] and found.files == 0
+
+
+def test_names_that_are_no_text(root: Path) -> None:
+    """A name in no encoding is found like any other, and its path opens the file."""
+    with open(os.fsencode(root) + b"/\xff\xfe.png", "w") as file:
+        file.write("x")
+    (path,) = rescan(watch(root), Memory(root / "none"), Ignores(["*[a-z].png"])).dirty
+    assert path.read_text() == "x"
+
+
+TREE = st.dictionaries(st.sampled_from(["x", "y", "a/x", "a/b/x", "c/x", "c/y"]), st.integers(0, 3))
+
+
+@given(before=TREE, after=TREE)
+def test_the_difference_is_exactly_the_difference(
+    tmp_path_factory: pytest.TempPathFactory, before: dict[str, int], after: dict[str, int]
+) -> None:
+    """Over any two trees: dirty is what is new or of another size, departed what is gone, and nothing else."""
+    root = tmp_path_factory.mktemp("in")
+    try:
+        write(root, before)
+        memory, last = Memory(root), identity(root)
+        for rel in before.keys() - after.keys():
+            (root / rel).unlink()
+        write(root, {rel: size for rel, size in after.items() if before.get(rel) != size})
+        found = rescan(watch(root), memory, Ignores(), last)
+        assert set(rels(root, found.dirty)) == {rel for rel, size in after.items() if before.get(rel) != size}
+        assert set(rels(root, found.departed)) == before.keys() - after.keys()
+        assert found.files == len(after) and found.root_ok
+    finally:
+        shutil.rmtree(root)
+
+
+def write(root: Path, tree: dict[str, int]) -> None:
+    for rel, size in tree.items():
+        (root / rel).parent.mkdir(parents=True, exist_ok=True)
+        (root / rel).write_bytes(b"x" * size)
