@@ -349,6 +349,17 @@ class Caption:
 
 
 @dataclass(frozen=True, slots=True)
+class Holdings:
+    """What a dataset holds already, for the hand that adds to it."""
+
+    slug: str
+    path: Path
+    names: frozenset[str] = frozenset()  # relative paths of its pictures
+    contents: Mapping[str, str] = field(default_factory=dict)  # sha256 -> rel
+    dhashes: Mapping[str, str] = field(default_factory=dict)  # rel -> difference hash
+
+
+@dataclass(frozen=True, slots=True)
 class Aside:
     """A file or folder put into the trash or the quarantine, with the reason and until when it is kept."""
 

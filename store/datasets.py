@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..rules.terms import Caption, Item, Stamp
+from ..rules.terms import Caption, Holdings, Item, Stamp
 from .codec import from_db, path_of, printable, to_db
-from .rows import DatasetRow, ItemRow, split
+from .rows import DatasetRow, ItemRow
 
-DEFAULT_SET = "captions"  # the set that imported captions of a new dataset belong to, until a captioner names one
-
-
-@dataclass(frozen=True, slots=True)
-class Present:
-    """What a dataset holds already, for the handler that adds to it: relative paths, and each content's difference hash."""
-
-    slug: str
-    path: Path
-    names: frozenset[str]
-    contents: dict[str, str]  # sha256 -> rel
-    dhashes: dict[str, str]  # rel -> dhash
+DEFAULT_SET = "main"  # the set of captions that came with the pictures, until a captioner gives it another name
 
 
 def ensure(c: sqlite3.Connection, slug: str, path: Path, now: float) -> int:
@@ -46,7 +34,7 @@ def add_item(c: sqlite3.Connection, dataset_id: int, item: Item, now: float) -> 
            RETURNING id""",
         (
             dataset_id, to_db(item.rel), item.sha256, item.xxh3, s.size, s.mtime_ns, s.ino, s.dev, i.format, i.width, i.height,
-            i.orientation, i.animated, i.mode, item.dhash, printable(",".join(item.flags)), printable(item.origin), now,
+            i.orientation, i.animated, i.mode, item.dhash, printable("\n".join(item.flags)), printable(item.origin), now,
         ),
     ).fetchone()  # fmt: skip
     return row[0]
@@ -99,13 +87,13 @@ def remove_item(c: sqlite3.Connection, slug: str, rel: str) -> None:
 # ---------------------------------------------------------------- questions
 
 
-def present(c: sqlite3.Connection, slug: str) -> Present | None:
+def holdings(c: sqlite3.Connection, slug: str) -> Holdings | None:
     """What a dataset holds, or None when there is none of that slug (compared without case)."""
     row = c.execute("SELECT id, slug, path FROM datasets WHERE slug=?", (slug,)).fetchone()
     if row is None:
         return None
     items = c.execute("SELECT rel, sha256, dhash FROM items WHERE dataset_id=?", (row[0],)).fetchall()
-    return Present(
+    return Holdings(
         row[1],
         path_of(row[2]),
         frozenset(from_db(rel) for rel, _, _ in items),
@@ -167,5 +155,5 @@ def has_caption(c: sqlite3.Connection, slug: str, rel: str, name: str) -> bool:
 
 def item_row(v: Any) -> ItemRow:
     """A row of ITEMS."""
-    columns = (v[0], v[1], from_db(v[2]), v[3], Stamp(*v[4:8]), *v[8:13], split(v[13]), *v[14:19])
+    columns = (v[0], v[1], from_db(v[2]), v[3], Stamp(*v[4:8]), *v[8:13], tuple(filter(None, v[13].split("\n"))), *v[14:19])
     return ItemRow(*columns)

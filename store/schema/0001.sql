@@ -101,7 +101,7 @@ CREATE TABLE items (
   format TEXT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
   orientation INTEGER NOT NULL, animated INTEGER NOT NULL, mode TEXT NOT NULL,
   dhash TEXT,
-  flags TEXT NOT NULL DEFAULT '',
+  flags TEXT NOT NULL DEFAULT '',           -- one a line
   origin TEXT NOT NULL DEFAULT '',
   added REAL NOT NULL,
   UNIQUE (dataset_id, rel)

@@ -1,0 +1,267 @@
+"""The disk: stamps, renames that never replace, checked copies across volumes, room, and the journalled moves.
+
+What must hold: nothing here unlinks a user's file. Bytes change place by rename on one volume, or by a copy that is fsynced and
+digest-checked before anything else happens; a rename never replaces what stands at its destination (renameat2, else link + unlink
+of the very same inode). `carry_out` can be run again after a crash and finishes what is left of a list of moves.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import xxhash
+
+from ..rules.terms import Digests, Move, Stamp
+from .hashing import CHUNK, new_sha256
+
+OWN = ".dropdock"  # our folder at every root: staging, trash, quarantine
+COPY_MARGIN = 16 << 20  # bytes of room a copy must leave besides the floor
+
+
+class Changed(Exception):
+    """The source is not what it was when it was looked at; the unit settles again."""
+
+
+class Taken(Exception):
+    """Something stands at the destination; the action is prepared again and finds another name."""
+
+
+class NoRoom(Exception):
+    """The volume has too little free space; the message says how much is missing and where."""
+
+
+def stamp(path: Path) -> Stamp:
+    """The stamp of a path, links not followed. Raises OSError when it is not there."""
+    return stamp_of(os.lstat(path))
+
+
+def stamp_of(s: os.stat_result) -> Stamp:
+    """The stamp of a stat result. A folder's size and mtime change with its entries, so only its inode counts."""
+    if stat.S_ISDIR(s.st_mode):
+        return Stamp(0, 0, s.st_ino, s.st_dev)
+    return Stamp(s.st_size, s.st_mtime_ns, s.st_ino, s.st_dev)
+
+
+def own_folder(root: Path, place: str, *parts: str) -> Path:
+    """`<root>/.dropdock/<place>/...`, made. place is staging, trash or quarantine."""
+    folder = root.joinpath(OWN, place, *parts)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def one_volume(source_root: Path, target_root: Path) -> bool:
+    """Whether a rename works from one root to the other. Equal st_dev is not enough: bind mounts of one disk refuse it."""
+    if os.stat(source_root).st_dev != os.stat(target_root).st_dev:
+        return False
+    probe = own_folder(source_root, "staging") / f"probe-{os.getpid()}-{id(object())}"
+    there = own_folder(target_root, "staging") / f"{probe.name}-there"
+    probe.touch()
+    try:
+        os.rename(probe, there)
+        there.unlink()
+    except OSError as error:
+        probe.unlink(missing_ok=True)
+        if error.errno == errno.EXDEV:
+            return False
+        raise
+    return True
+
+
+def need_room(folder: Path, size: int, floor: int) -> None:
+    """Raise NoRoom unless `size` bytes can be written to the volume of `folder` and `floor` bytes stay free."""
+    free = shutil.disk_usage(folder).free
+    if free < size + floor:
+        raise NoRoom(f"{folder} has {free >> 20} MiB free; {(size + floor - free) >> 20} MiB more are needed")
+
+
+def copy_checked(
+    source: Path, target: Path, expected: Digests | None = None, tick: Callable[[int], None] = lambda n: None
+) -> Digests:
+    """Copy a file to a new path of ours: digests on the way, fsync, then the copy is read back and compared. mtime is kept.
+
+    Raises Changed when the source's digest is not `expected`, OSError when the copy reads back differently. `tick` gets bytes.
+    """
+    sha, xxh = new_sha256(), xxhash.xxh3_128()
+    size = 0
+    with source.open("rb", buffering=0) as src, target.open("xb") as dst:
+        before = os.fstat(src.fileno())
+        while chunk := src.read(CHUNK):
+            sha.update(chunk)
+            xxh.update(chunk)
+            dst.write(chunk)
+            size += len(chunk)
+            tick(len(chunk))
+        dst.flush()
+        os.fsync(dst.fileno())
+    os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
+    digests = Digests(sha.hexdigest(), xxh.hexdigest(), size)
+    if expected and digests != expected:
+        raise Changed(f"{source} changed while it was copied")
+    back = xxhash.xxh3_128()
+    with target.open("rb", buffering=0) as again:
+        while chunk := again.read(CHUNK):
+            back.update(chunk)
+    if back.hexdigest() != digests.xxh3:
+        raise OSError(errno.EIO, "the copy reads back differently", str(target))
+    return digests
+
+
+# ---------------------------------------------------------------- renames that never replace
+
+_RENAME_NOREPLACE = 1
+_AT_FDCWD = -100
+
+
+def _renameat2() -> Callable[[bytes, bytes], int] | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    return None if call is None else lambda a, b: int(call(_AT_FDCWD, a, _AT_FDCWD, b, _RENAME_NOREPLACE))
+
+
+_RENAME = _renameat2()
+
+
+def rename_new(source: Path, target: Path) -> None:
+    """Rename, and raise FileExistsError rather than replace anything (renameat2(2), RENAME_NOREPLACE).
+
+    Where the system or the file system has no such rename: a hard link (which is exclusive) and the removal of the old name of
+    the same inode; for a folder, mkdir refuses for us, since rename replaces empty folders only.
+    """
+    if _RENAME is not None:
+        if _RENAME(os.fsencode(source), os.fsencode(target)) == 0:
+            return
+        code = ctypes.get_errno()
+        if code not in (errno.EINVAL, errno.ENOSYS):
+            raise OSError(code, os.strerror(code), str(source), None, str(target))
+    if source.is_dir() and not source.is_symlink():
+        target.mkdir()
+        os.rename(source, target)
+        return
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+            raise
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, "exists", str(target)) from None
+        os.rename(source, target)
+        return
+    os.unlink(source)
+
+
+def carry_out(moves: Sequence[Move]) -> None:
+    """Make the moves, each idempotently, and fsync the folders they touched.
+
+    A move whose source is gone and whose destination is there was made before (by the process that died). Raises Changed or
+    Taken; the moves made so far are taken back first, so that either all or none of the list stands.
+    """
+    made: list[Move] = []
+    folders: set[Path] = set()
+    try:
+        for move in moves:
+            if _one(move):
+                made.append(move)
+            folders.update((move.src.parent, move.dst.parent))
+    except (Changed, Taken, OSError):
+        take_back(made)
+        raise
+    for folder in folders:
+        sync_folder(folder)
+
+
+def _one(move: Move) -> bool:
+    try:
+        found = stamp(move.src)
+    except FileNotFoundError:
+        if os.path.lexists(move.dst):
+            return False
+        raise Changed(f"{move.src} is gone") from None
+    if move.stamp is not None and found != move.stamp:
+        raise Changed(f"{move.src} changed after it was looked at")
+    move.dst.parent.mkdir(parents=True, exist_ok=True)
+    if move.over:
+        os.replace(move.src, move.dst)
+        return True
+    try:
+        rename_new(move.src, move.dst)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            raise Taken(f"{move.dst} exists already") from None
+        raise
+    return True
+
+
+def take_back(made: Sequence[Move]) -> None:
+    """Undo moves of a list that could not be finished, newest first. What was replaced by `over` is ours and stays new."""
+    for move in reversed(made):
+        if not move.over:
+            move.src.parent.mkdir(parents=True, exist_ok=True)
+            rename_new(move.dst, move.src)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the entries of a folder durable, where the system has such a thing."""
+    with suppress(FileNotFoundError, PermissionError):  # a folder that is gone, or Windows, which has no folder fsync
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+        finally:
+            os.close(fd)
+
+
+def sync_volume(folder: Path) -> None:
+    """Make everything written below a folder durable in one call (syncfs(2)); elsewhere the whole system's sync."""
+    if sys.platform.startswith("linux"):
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            libc = ctypes.CDLL(None, use_errno=True)
+            if libc.syncfs(fd) != 0:
+                code = ctypes.get_errno()
+                raise OSError(code, os.strerror(code), str(folder))
+        finally:
+            os.close(fd)
+    elif hasattr(os, "sync"):
+        os.sync()
+
+
+def free_name(folder: Path, name: str, taken: Callable[[Path], bool] = os.path.lexists) -> Path:
+    """A path in `folder` that is not taken: name.ext, name (2).ext, ..."""
+    candidate = folder / name
+    stem, suffix = candidate.stem, candidate.suffix
+    n = 2
+    while taken(candidate):
+        candidate = folder / f"{stem} ({n}){suffix}"
+        n += 1
+    return candidate
+
+
+def clear(folder: Path) -> None:
+    """Remove a staging folder of ours with everything in it. Refuses any path that is not below a staging folder."""
+    if OWN not in folder.parts or "staging" not in folder.parts:
+        raise ValueError(f"{folder} is no staging folder")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def prune_empty(folder: Path, root: Path) -> list[Path]:
+    """Remove `folder` and its parents below `root` as far as they are empty; returns those removed."""
+    gone = []
+    while folder != root and root in folder.parents:
+        try:
+            folder.rmdir()
+        except OSError:
+            break
+        gone.append(folder)
+        folder = folder.parent
+    return gone
