@@ -43,6 +43,12 @@ class ParamRow:
     choices: tuple[str, ...] = ()
     names: str = ""  # the section of the configuration that its words come from: captioners, targets
 
+    def line(self) -> str:
+        """The row as docs/rules.md has it."""
+        default = "required" if self.required else "" if self.default is None else f"`{self.default}`"
+        form = " or ".join(self.choices) or str(self.form)
+        return f"| `{self.name}` | {form} | {default} | {self.help} |"
+
 
 @dataclass(frozen=True, slots=True)
 class ActionForm:

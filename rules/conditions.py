@@ -60,6 +60,10 @@ class ConditionForm:
     measure: Measure = Measure.NUMBER
     show: Callable[[float], str] = "{:g}".format
 
+    def line(self) -> str:
+        """The row as docs/rules.md has it."""
+        return f"| `{self.name}` | {self.form} | `{self.name}: {self.example}` | {self.help} |"
+
 
 def model_of(facts: Facts, known: Known) -> ModelFacts | None:
     """The model as the user sees it: an override of type or base is certain."""

@@ -129,7 +129,8 @@ def parse(text: str, source: str) -> Document:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         said = " ".join(str(part) for part in (error.context, error.problem) if part)
-        return Document(source, problems=(Problem(source, line, column, "", f"YAML syntax: {said}{_syntax_hint(said)}"),))
+        message = f"YAML syntax: {said}{_syntax_hint(said, _line(text, line))}"
+        return Document(source, problems=(Problem(source, line, column, "", message),))
     except yaml.YAMLError as error:  # a character that YAML forbids: no mark
         return Document(source, problems=(Problem(source, 1, 1, "", f"YAML syntax: {' '.join(str(error).split())}"),))
     except RecursionError:
@@ -139,7 +140,14 @@ def parse(text: str, source: str) -> Document:
     return _Reader(source, loader).read(root)
 
 
-def _syntax_hint(said: str) -> str:
+def _line(text: str, number: int) -> str:
+    lines = text.splitlines()
+    return lines[number - 1] if 0 < number <= len(lines) else ""
+
+
+def _syntax_hint(said: str, line: str) -> str:
+    if "${" in line and "{" in line.replace("${", ""):
+        return ': within { } write "${NAME}" in quotes'
     if "cannot start any token" in said:
         return ": indent with spaces, and quote text that starts with %, @, ` or a tab"
     return ": quote text that holds ': ' or '#' or starts with { [ * & ! | >" if "mapping values" in said else ""

@@ -1,0 +1,277 @@
+"""The table of settings: every key a configuration may have, its form, default and the line that the docs show.
+
+What must hold: this is the only list. The loader checks against it, `config.example.yaml` and `docs/config.md` are tested
+against it. Validators raise Wrong with a sentence for the person; pydantic collects all of them before anything is refused.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic.fields import FieldInfo
+
+from ..rules.document import describe, nearest
+from ..rules.layouts import load_layouts
+from ..rules.measures import parse_duration, parse_number, parse_size, show_duration, show_size
+from ..rules.terms import Mode
+
+GB = 1_000_000_000
+DAY = 86_400.0
+
+
+class Wrong(ValueError):
+    """A value that cannot stand, in words; `value` is what stood there, `mend` the nearest right word."""
+
+    def __init__(self, message: str, value: str = "", mend: str = "") -> None:
+        super().__init__(message)
+        self.message, self.value, self.mend = message, value, mend
+
+
+class NotText(Wrong):
+    """Text was expected; the document knows whether YAML made it something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a path is read by: the home for `~`, and the folder of the configuration for relative paths."""
+
+    home: Path
+    base: Path
+
+
+# ---------------------------------------------------------------- forms
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise NotText("expected text: put quotes around it", describe(value))
+    if not value.strip() or "\0" in value:
+        raise Wrong("expected text that is not empty", describe(value))
+    return value
+
+
+def _maybe_text(value: object) -> str | None:
+    """Text, or nothing: an empty text is what `${NAME:-}` leaves of a variable that is not set."""
+    return None if value is None or value == "" else _text(value)
+
+
+def _folder(value: object, info: ValidationInfo) -> Path:
+    if isinstance(value, Path):
+        return value
+    text, around = _text(value), info.context
+    if not isinstance(around, Around):  # a mistake of ours, not of the person's: let it out
+        raise TypeError("folders are read with Around as the context")
+    if text == "~" or text.startswith(("~/", "~\\")):
+        text = f"{around.home}/{text[2:]}"
+    elif text.startswith("~"):
+        raise Wrong("expected a folder, where ~ stands alone or before a slash", describe(value))
+    return Path(os.path.normpath(around.base / text))
+
+
+def _whole(value: object) -> int:
+    number = _measured(parse_number, value)
+    if number != int(number):
+        raise Wrong("expected a whole number", describe(value))
+    return int(number)
+
+
+def _flag(value: object) -> bool:
+    word = value.casefold() if isinstance(value, str) else value
+    if word in ("true", "false"):  # text, when it came out of ${NAME}
+        return word == "true"
+    if not isinstance(value, bool):
+        raise Wrong("expected true or false", describe(value))
+    return value
+
+
+def _measured(parse: Callable[[object], float], value: object) -> float:
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise Wrong(str(error), describe(value)) from None
+
+
+def _one_of(value: object, words: tuple[str, ...]) -> str:
+    text = _text(value)
+    if text not in words:
+        raise Wrong(f"expected one of {', '.join(words)}", describe(text), nearest(text, words))
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a value is written, and how a default of this form is shown."""
+
+    words: str
+    show: Callable[[float], str] | None = None
+
+
+Text = Annotated[str, BeforeValidator(_text), Form("text")]
+MaybeText = Annotated[str | None, BeforeValidator(_maybe_text), Form("text")]
+Folder = Annotated[Path, BeforeValidator(_folder), Form("folder")]
+Flag = Annotated[bool, BeforeValidator(_flag), Form("true or false")]
+Whole = Annotated[int, BeforeValidator(_whole), Form("whole number")]
+MaybeWhole = Annotated[int | None, BeforeValidator(lambda v: None if v is None else _whole(v)), Form("whole number")]
+Number = Annotated[float, BeforeValidator(lambda v: _measured(parse_number, v)), Form("number", "{:g}".format)]
+Duration = Annotated[float, BeforeValidator(lambda v: _measured(parse_duration, v)), Form("duration", show_duration)]
+MaybeDuration = Annotated[
+    float | None, BeforeValidator(lambda v: None if v is None else _measured(parse_duration, v)), Form("duration")
+]
+Size = Annotated[int, BeforeValidator(lambda v: int(_measured(parse_size, v))), Form("size", show_size)]
+ModeWord = Annotated[Mode, BeforeValidator(lambda v: Mode(_one_of(v, tuple(Mode)))), Form("inbox, library or dataset")]
+LayoutWord = Annotated[str, BeforeValidator(lambda v: _one_of(v, tuple(load_layouts()))), Form("comfyui, forge or ai-toolkit")]
+Texts = Annotated[tuple[Text, ...], Form("list of text")]
+
+
+# ---------------------------------------------------------------- the table
+
+
+class Section(BaseModel):
+    """A mapping of settings: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerSettings(Section):
+    """Where the API and the page are served."""
+
+    host: Annotated[Text, Field(description="address to listen on; anything but loopback needs `api_key`")] = "127.0.0.1"
+    port: Annotated[Whole, Field(description="port to listen on; 0 takes a free one", ge=0, le=65535)] = 8484
+    api_key: Annotated[MaybeText, Field(description="key that every request must carry, once it is set")] = None
+    allowed_hosts: Annotated[Texts, Field(description="further names a browser may call it by, like my-box.lan")] = ()
+
+
+class WatchSettings(Section):
+    """One watched folder."""
+
+    path: Annotated[Folder, Field(description="folder to watch, with all folders in it")]
+    mode: Annotated[ModeWord, Field(description="take files in, track them where they lie, or read a dataset's edits back")]
+    name: Annotated[MaybeText, Field(description="what it is called; the folder's own name when left out")] = None
+    pipeline: Annotated[MaybeText, Field(description="pipeline that decides; the one called like the mode when left out")] = None
+    settle: Annotated[Duration, Field(description="quiet time before a file is looked at")] = 2.0
+    patience: Annotated[Duration, Field(description="how long a quiet but unfinished file is waited for")] = 30.0
+    ignore: Annotated[Texts, Field(description="globs over the path below the folder that are not looked at")] = ()
+    max_depth: Annotated[MaybeWhole, Field(description="folders below it at most; no limit when left out", ge=0)] = None
+    enabled: Annotated[Flag, Field(description="false: not watched")] = True
+    poll: Annotated[MaybeDuration, Field(description="look this often, for network shares; file events when left out", gt=0)] = (
+        None
+    )
+    rescan: Annotated[Duration, Field(description="time between full comparisons, jittered by a quarter", ge=10)] = 600.0
+
+
+class TargetSettings(Section):
+    """One app that wants files."""
+
+    layout: Annotated[LayoutWord, Field(description="which app it is, so which type of model goes where")]
+    path: Annotated[Folder, Field(description="the app's own folder; it must exist, folders in it are made on demand")]
+    enabled: Annotated[Flag, Field(description="false: its links are taken away")] = True
+    relative: Annotated[Flag, Field(description="relative links, for a hub and app that move together")] = False
+
+
+class LimitSettings(Section):
+    """What an archive may unpack to; beyond it the archive goes to quarantine."""
+
+    total: Annotated[Size, Field(description="unpacked size at most", gt=0)] = 50 * GB
+    ratio: Annotated[Number, Field(description="unpacked size over packed size at most", gt=0)] = 200.0
+    files: Annotated[Whole, Field(description="number of files at most", gt=0)] = 100_000
+    depth: Annotated[Whole, Field(description="folders within folders at most", gt=0)] = 20
+    name: Annotated[Whole, Field(description="bytes of one file name at most", gt=0, le=255)] = 255
+
+
+class LaneSettings(Section):
+    """Workers per lane of the queue."""
+
+    hash: Annotated[Whole, Field(description="files hashed at once", gt=0, le=64)] = 1
+    cpu: Annotated[Whole, Field(description="archives unpacked and pictures decoded at once", gt=0, le=64)] = 2
+    net: Annotated[Whole, Field(description="network requests at once", gt=0, le=64)] = 4
+    caption: Annotated[Whole, Field(description="captioning processes", gt=0, le=64)] = 1
+
+
+class BasicEngine(Section):
+    """The embedded captioner: size, orientation, light and colours from the pixels. It has no options."""
+
+
+class SimpleEngine(Section):
+    """The same text for every picture."""
+
+    text: Annotated[Text, Field(description="the caption")]
+
+
+ENGINES: Mapping[str, type[Section]] = {"basic": BasicEngine, "simple": SimpleEngine}
+LATER_ENGINES = ("onnx", "llama", "ollama", "openai", "http")
+
+
+class Settings(Section):
+    """The whole configuration, but for pipelines (rules/grammar.py) and captioners (by their engine)."""
+
+    data_dir: Annotated[Folder | None, Field(description="database and caches"), Form("folder")] = None
+    hub: Annotated[Folder, Field(description="where every model is kept, once")] = Path("~/dropdock/hub")
+    datasets: Annotated[Folder, Field(description="where datasets are kept, a folder each")] = Path("~/dropdock/datasets")
+    trash: Annotated[Duration, Field(description="how long trash and quarantine are kept")] = 14 * DAY
+    free_space: Annotated[Size, Field(description="nothing is written to a disk with less free than this")] = 1 * GB
+    server: ServerSettings = ServerSettings()
+    watch: tuple[WatchSettings, ...] | None = None
+    targets: Mapping[str, TargetSettings] = Field(default_factory=dict)
+    limits: LimitSettings = LimitSettings()
+    lanes: LaneSettings = LaneSettings()
+    captioners: Mapping[str, Mapping[str, object]] = Field(default_factory=dict)
+
+
+SECTIONS: Mapping[str, type[Section]] = {
+    "server": ServerSettings,
+    "watch": WatchSettings,
+    "targets": TargetSettings,
+    "limits": LimitSettings,
+    "lanes": LaneSettings,
+}
+TOP = (*Settings.model_fields, "pipelines")
+SHOWN_DEFAULTS = {"data_dir": "the user's data folder"}  # where the default depends on the machine
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One setting as the docs list it: its key, form, default and meaning."""
+
+    key: str
+    form: str
+    default: str
+    help: str
+
+    def line(self) -> str:
+        """The row as docs/config.md has it."""
+        default = f"`{self.default}`" if self.default else ""
+        return f"| `{self.key}` | {self.form} | {default} | {self.help} |"
+
+
+def table() -> Iterator[Row]:
+    """Every setting, in the order of the docs. A list's and a mapping's sections stand as watch[] and targets.NAME."""
+    nested = {"watch": "watch[]", "targets": "targets.NAME", "captioners": ""}
+    for name, field in Settings.model_fields.items():
+        if name not in SECTIONS and name not in nested:
+            yield _row(name, name, field)
+    for section, model in SECTIONS.items():
+        for name, field in model.model_fields.items():
+            yield _row(name, f"{nested.get(section, section)}.{name}", field)
+    yield Row("captioners.NAME.engine", ", ".join(ENGINES), "required", "who writes the captions")
+    for engine, model in ENGINES.items():
+        for name, field in model.model_fields.items():
+            row = _row(name, f"captioners.NAME.{name}", field)
+            yield Row(row.key, row.form, row.default, f"{row.help} (engine {engine})")
+
+
+def _row(name: str, key: str, field: FieldInfo) -> Row:
+    form = next(m for m in field.metadata if isinstance(m, Form))
+    if field.is_required():
+        shown = "required"
+    elif isinstance(field.default, bool):
+        shown = str(field.default).lower()
+    elif form.show is not None:
+        shown = form.show(field.default)
+    else:
+        shown = SHOWN_DEFAULTS.get(name, "" if field.default in (None, ()) else str(field.default))
+    return Row(key, form.words, shown, field.description or "")
