@@ -135,7 +135,7 @@ captioners:
 lanes: {cpu: 0, gpu: 1}
 pipelines:
   inbox:
-    - {when: {kind: modle}, do: [adopt]}
+    - {when: {kind: modl}, do: [adopt]}
     - {do: [{caption: w}, {deploy: b}]}
 trash: 1 s
 """
@@ -160,9 +160,9 @@ trash: 1 s
         "c.yaml:14:23: captioners.v.txt: unknown setting (did you mean text?)",
         "c.yaml:15:14: lanes.cpu: expected more than 0, not 0",
         "c.yaml:15:17: lanes.gpu: unknown setting (did you mean cpu?)",
-        "c.yaml:18:21: pipelines.inbox[0].when.kind: expected one of image, archive, model, caption, other, not 'modle' "
+        "c.yaml:18:21: pipelines.inbox[0].when.kind: expected one of image, archive, model, caption, other, not 'modl' "
         "(did you mean model?)",
-        "c.yaml:18:34: pipelines.inbox[0].do[0]: the action `adopt` is not in this version",
+        "c.yaml:18:33: pipelines.inbox[0].do[0]: the action `adopt` is not in this version",
         "c.yaml:19:23: pipelines.inbox[1].do[0].caption: expected one of basic, t, u, v, not 'w'",
         "c.yaml:19:36: pipelines.inbox[1].do[1].deploy: expected one of a, not 'b'",
         "c.yaml:20:1: trash: this key stands twice, first in line 8",

@@ -72,7 +72,7 @@ def test_gguf_goes_only_where_it_is_loaded() -> None:
         "a: {suffixes: [], folders: {lora: ../x}}",
         "a: {suffixes: [], folders: {lora: /x}}",
         "a: {suffixes: [], folders: {lora: [x]}}",
-        "a: {suffixes: [], folders: {lora: {folder: x, sufixes: []}}}",
+        "a: {suffixes: [], folders: {lora: {folder: x, suffx: []}}}",
         "a: [",
     ],
 )

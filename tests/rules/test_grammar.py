@@ -64,11 +64,11 @@ p:
     do:
       - dataset: "{perent}"
       - captoin
-      - caption: {with: taggr, onyl: missing}
+      - caption: {with: taggr, onli: missing}
       - deploy: [comfy]
       - tag
       - move: x
-    whne: {}
+    whn: {}
   - when: {any: {kind: imgae}, contains: imag, seen: 1, name: "/(/"}
     do: [{trash: {keep: 14}}, {store: x}]
     continue: 1
@@ -76,7 +76,7 @@ p:
 """
     )
     assert problems == [
-        "c.yaml:11:5: p[0].whne: unknown key: a rule has name, when, do, continue, enabled (did you mean when?)",
+        "c.yaml:11:5: p[0].whn: unknown key: a rule has name, when, do, continue, enabled (did you mean when?)",
         'c.yaml:2:11: p[0].name: expected text, but YAML reads no as false: put quotes, "no"',
         "c.yaml:3:12: p[0].when.kinde: unknown condition (did you mean kind?)",
         'c.yaml:3:32: p[0].when.size: expected a sign, like ">= 10 MB" or "< 10 MB", not \'10 MB\'',
@@ -86,7 +86,7 @@ p:
         "{base}, {kind}, {date} (did you mean {parent}?)",
         "c.yaml:6:9: p[0].do[1]: unknown action `captoin` (did you mean caption?)",
         "c.yaml:7:25: p[0].do[2].caption.with: expected one of basic, tagger, not 'taggr' (did you mean tagger?)",
-        "c.yaml:7:32: p[0].do[2].caption.onyl: unknown parameter: `caption` takes with, set, only (did you mean only?)",
+        "c.yaml:7:32: p[0].do[2].caption.onli: unknown parameter: `caption` takes with, set, only (did you mean only?)",
         "c.yaml:8:18: p[0].do[3].deploy[0]: expected one of comfyui, forge, not 'comfy' (did you mean comfyui?)",
         "c.yaml:9:9: p[0].do[4]: `tag` needs `tags`, like tag: [new, portrait]",
         "c.yaml:10:9: p[0].do[5].move: the action `move` is not in this version",
