@@ -6,12 +6,14 @@ tables/signatures*.yaml; adding one needs no code. Asking is pure.
 
 The language (docs/models.md has examples). A predicate is one line of text:
     KEY             the key exists; a component `*` stands for any block number
+    ** [768]        some key, whatever its name, has this shape
     KEY [2048,_]    … and has this shape; `_` is any size, `4|16` either, `...` any further dimensions
     ?KEY [4096]     if the key exists, it has this shape
     ~TEXT           some key, with `*` for block numbers, contains TEXT
     ^KEY            the key exists in the file as it stands, outside of the part that is looked at
     %TEXT           a pickle names a class whose dotted name contains TEXT
     $KEY=VALUE      the file's metadata says so (several values: $KEY=a|b; `$KEY` alone: it says anything)
+    +1              the file has so many tensors (`1|2`, `>=3`)
     #PREFIX.* 19    there are so many blocks (`5|8`, `>=19`); @PREFIX.* 19 is the same of the highest block's number
 A signature has `all` (each holds; a list inside means one of them), `none` (none holds), `shape` (as all, but it decides
 between 0.5 and 0.8) and `count` (block counts, between 0.8 and 0.97).
@@ -95,16 +97,19 @@ class TableError(ValueError):
 
 def predicate(line: str, fold: bool = False) -> Predicate:
     """Compile one line. `fold` treats `_` and `.` in keys alike, as names of LoRA layers need. Raises TableError."""
-    mark, rest = (line[0], line[1:].strip()) if line[:1] in "?~^%$#@" else ("", line)
+    mark, rest = (line[0], line[1:].strip()) if line[:1] in "?~^%$#@+" else ("", line)
     if mark == "%":
         return lambda asked: rest in asked.classes
     if mark == "$":
         return _metadata(rest)
-    if mark in "#@" and mark:
+    if mark == "+":
+        enough = _number(rest)
+        return lambda asked: enough(len(asked.whole.exact))
+    if mark and mark in "#@":
         return _blocks(mark, rest, fold)
     key, shape = _key_and_shape(rest, fold)
     if mark == "~":
-        text = key
+        text = NUMBER.sub("*", key)
         return lambda asked: text in asked.part.text()
     if mark == "^":
         return lambda asked: key in asked.whole.exact
@@ -173,15 +178,25 @@ def _blocks(mark: str, rest: str, fold: bool) -> Predicate:
     if not name.endswith(".*"):
         raise TableError(f"{rest!r}: expected PREFIX.* NUMBER")
     prefix = name[:-1].replace("_", ".") if fold else name[:-1]
-    least = int(number[2:]) if number.startswith(">=") else None
-    wanted = frozenset(int(n) for n in number.split("|")) if least is None else frozenset[int]()
+    enough = _number(number)
 
     def holds(asked: Asked) -> bool:
         blocks = asked.part.blocks(prefix)
-        value = len(blocks) if mark == "#" else max(blocks, default=-1)
-        return value >= least if least is not None else value in wanted
+        return enough(len(blocks) if mark == "#" else max(blocks, default=-1))
 
     return holds
+
+
+def _number(text: str) -> Callable[[int], bool]:
+    """`19`, `5|8` or `>=19` as a question to a number."""
+    try:
+        if text.startswith(">="):
+            least = int(text[2:])
+            return lambda value: value >= least
+        wanted = frozenset(int(n) for n in text.split("|"))
+    except ValueError:
+        raise TableError(f"{text!r}: expected 19, 5|8 or >=19") from None
+    return lambda value: value in wanted
 
 
 # ---------------------------------------------------------------- the table
@@ -261,7 +276,7 @@ def load_yaml(path: Path) -> dict[str, object]:
     """A table file as plain data. Raises TableError when it is no mapping with a version."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     with path.open(encoding="utf-8") as file:
-        data = yaml.load(file, Loader=loader)  # noqa: S506 (a safe loader, the C one where there is one)
+        data = yaml.load(file, Loader=loader)
     if not isinstance(data, dict) or not isinstance(data.get("version"), int):
         raise TableError(f"{path.name}: expected a mapping with a version")
     return data

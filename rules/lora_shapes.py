@@ -1,0 +1,200 @@
+"""LoRAs: which tensors are low-rank pairs, and what shape the layer they patch must have.
+
+What must hold: a file is a LoRA only when nearly all of its tensors carry such suffixes (merged checkpoints, FaceID and
+PhotoMaker files carry some); the patched layer's [out, in] follows from the pair's shapes alone, whatever the format, and is
+0 on a side that cannot be told. Formats: LyCORIS' modules, sd-scripts' networks, PEFT's naming.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+from .header import Shape, Tensor
+from .key_index import KeyIndex
+
+ENOUGH = 0.85  # share of a file's tensors that must be low-rank parts
+Roles = dict[str, Shape]
+
+# last component (below .weight) -> role; the format a role tells
+ROLES = {
+    "lora_down": "down", "lora_up": "up", "lora_mid": "mid", "lora_A": "down", "lora_B": "up", "alpha": "alpha",
+    "dora_scale": "dora", "lora_magnitude_vector": "dora", "hada_w1_a": "w1a", "hada_w1_b": "w1b", "hada_w2_a": "w2a",
+    "hada_w2_b": "w2b", "hada_t1": "t1", "hada_t2": "t2", "lokr_w1": "k1", "lokr_w2": "k2", "lokr_w1_a": "k1a",
+    "lokr_w1_b": "k1b", "lokr_w2_a": "k2a", "lokr_w2_b": "k2b", "lokr_t2": "kt2", "oft_blocks": "oft", "oft_diag": "oft",
+    "a1": "a1", "a2": "a2", "b1": "b1", "b2": "b2", "on_input": "ia3", "diff": "diff", "diff_b": "diff_b", "w_norm": "norm",
+    "b_norm": "norm_b", "set_weight": "set", "reshape_weight": "set_shape", "q_layer": "tq", "p_layer": "tp",
+    "lambda_layer": "tl", "scalar": "scalar", "rescale": "scalar",
+}  # fmt: skip
+_MARKS = (
+    "lora_",
+    "lora.",
+    "lora1.",
+    "hada_w",
+    "lokr_w",
+    "oft_",
+    ".on_input",
+    ".a1.",
+    ".diff\n",
+    ".diff_b",
+    ".w_norm",
+    ".set_weight",
+    ".q_layer.",
+)
+PREFIXES = (
+    "base_model.model.transformer.", "base_model.model.diffusion_model.", "base_model.model.unet.", "base_model.model.",
+    "model.diffusion_model.", "diffusion_model.", "transformer.", "unet.", "lora_transformer_", "lora_prior_unet_",
+    "lora_unet__", "lora_unet_", "lycoris_",
+)  # fmt: skip
+_TEXT = dict((
+    ("lora_te1_", "te1."), ("lora_te2_", "te2."), ("lora_te3_", "te3."), ("lora_te_", "te."), ("lora_prior_te_", "te."),
+    ("text_encoder_2.", "te2."), ("text_encoder_3.", "te3."), ("text_encoder.", "te1."), ("text_encoders.clip_l.", "te1."),
+    ("text_encoders.clip_g.", "te2."), ("text_encoders.t5xxl.", "te3."), ("text_encoders.", "te."), ("te.", "te."),
+    ("base_model.model.text_model.", "te.text_model."), ("clip_l.", "te1."), ("clip_g.", "te2."),
+))  # fmt: skip
+_PREFIX = re.compile("|".join(re.escape(p) for p in (*_TEXT, *PREFIXES)))
+
+
+@dataclass(frozen=True, slots=True)
+class LoraLayers:
+    """The patched layers: index maps a folded path (`_` as `.`) to [out, in]. share is of the file's tensors, 0..1."""
+
+    index: KeyIndex
+    format: str
+    share: float
+
+
+def read_layers(tensors: Mapping[str, Tensor]) -> LoraLayers | None:
+    """The patched layers of a LoRA; None when the file is none. Pure."""
+    text = "\n".join(tensors) + "\n"
+    if not any(mark in text for mark in _MARKS):
+        return None
+    layers: dict[str, Roles] = {}
+    parts = bundled = 0
+    for key, (_, shape) in tensors.items():
+        layer, role = split_key(key)
+        if role:
+            layers.setdefault(layer, {})[role] = shape
+            parts += 1
+        elif key.startswith("bundle_emb."):
+            bundled += 1  # an embedding that travels with the LoRA
+    _join_ia3(layers, tensors)
+    whole = len(tensors) - bundled
+    share = (parts + sum("ia3w" in r for r in layers.values())) / whole if whole else 0.0
+    low_rank = sum(1 for roles in layers.values() if not roles.keys() <= {"alpha", "scalar"})
+    if share < ENOUGH or not low_rank:
+        return None
+    index = KeyIndex({fold(name): ("", shape_of(roles)) for name, roles in layers.items()})
+    return LoraLayers(index, format_of(layers, share), share)
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """A tensor's layer and its role in the pair ("" when it has none). Pure."""
+    head, _, tail = key.rpartition(".")
+    if tail in ("weight", "bias", "default"):
+        bias = tail == "bias"
+        head, _, tail = head.rpartition(".")
+        if tail == "default":
+            head, _, tail = head.rpartition(".")
+        if bias and tail in ROLES:
+            return head, ROLES[tail] + "_bias"
+    role = ROLES.get(tail)
+    if role:
+        return head, role
+    if tail in ("down", "up"):
+        return _named_lora(head, tail)
+    return "", ""
+
+
+def _named_lora(head: str, role: str) -> tuple[str, str]:
+    """Names where `lora` stands before down/up: to_q_lora.down, to_q.lora.down, to_q.lora_linear_layer.down, qkv_lora1.down."""
+    for mark in ("_lora", ".lora", ".lora_linear_layer"):
+        if head.endswith(mark):
+            return head.removesuffix(mark).replace(".processor.", "."), role
+    for number in "12":  # XLabs: 1 is the image stream, 2 the text stream
+        if head.endswith("_lora" + number):
+            layer = head.removesuffix("_lora" + number)
+            return (layer if number == "1" else layer + "_txt"), role
+    return "", ""
+
+
+def _join_ia3(layers: dict[str, Roles], tensors: Mapping[str, Tensor]) -> None:
+    """IA3 keeps its vector under plain `.weight`; `.on_input` beside it is what tells."""
+    for layer, roles in layers.items():
+        if "ia3" in roles and layer + ".weight" in tensors:
+            roles["ia3w"] = tensors[layer + ".weight"][1]
+
+
+def fold(layer: str) -> str:
+    """A layer's path without the trainer's prefix, with `_` and `.` alike. Text encoders keep te., te1., te2., te3. Pure."""
+    found = _PREFIX.match(layer)
+    if not found:
+        return layer.replace("_", ".")
+    # OneTrainer and SimpleTuner put one prefix before the other
+    rest = layer[found.end() :].removeprefix("transformer.").removeprefix("unet_")
+    return (_TEXT.get(found.group(), "") + rest).replace("_", ".")
+
+
+def shape_of(roles: Roles) -> Shape:
+    """[out, in] of the patched layer, 0 for a side that the parts do not tell. Pure."""
+    if "down" in roles or "up" in roles:
+        return (_at(roles.get("up"), 0), _at(roles.get("down"), 1))
+    if "w1a" in roles and "w1b" in roles:
+        side = 1 if "t1" in roles else 0
+        return (_at(roles["w1a"], side), _at(roles["w1b"], 1))
+    if "k1" in roles or "k1a" in roles or "k2" in roles:
+        return _kronecker(roles)
+    if "b1" in roles and "a1" in roles:
+        return (_at(roles["b1"], 0), _at(roles["a1"], 0))
+    if "diff" in roles or "set" in roles:
+        full = roles.get("diff") or roles.get("set") or ()
+        return (_at(full, 0), _at(full, 1))
+    if "oft" in roles:
+        blocks = roles["oft"]
+        return (blocks[0] * blocks[1] if len(blocks) == 3 else 0, 0)
+    if "tq" in roles and "tp" in roles:
+        return (_at(roles["tp"], 0), _at(roles["tq"], 1))
+    return (0, 0)
+
+
+def _kronecker(roles: Roles) -> Shape:
+    first = (_at(roles.get("k1", roles.get("k1a")), 0), _at(roles.get("k1", roles.get("k1b")), 1))
+    if "kt2" in roles:  # Tucker: the outer factors are [rank, out] and [rank, in]
+        second = (_at(roles.get("k2a"), 1), _at(roles.get("k2b"), 1))
+    else:
+        second = (_at(roles.get("k2", roles.get("k2a")), 0), _at(roles.get("k2", roles.get("k2b")), 1))
+    return (first[0] * second[0], first[1] * second[1])
+
+
+def _at(shape: Shape | None, side: int) -> int:
+    return shape[side] if shape is not None and len(shape) > side else 0
+
+
+def format_of(layers: Mapping[str, Roles], share: float) -> str:
+    """The format's name in the vocabulary of docs/models.md. Pure."""
+    roles: set[str] = set().union(*layers.values())
+    first = next(iter(layers), "")
+    dora = "+dora" if "dora" in roles else ""
+    if roles & {"k1", "k1a", "k2"}:
+        return "lokr" + dora
+    for role, name in (("w1a", "loha"), ("oft", "oft"), ("a1", "glora"), ("ia3", "ia3"), ("tq", "t-lora")):
+        if role in roles:
+            return name + dora
+    if not roles & {"down", "up"}:
+        return "full-diff"
+    if ".processor." in first and first.split(".")[0] in ("double_blocks", "single_blocks"):
+        return "xlabs"
+    if "up_bias" in roles and share < 1:
+        return "bfl-control-lora"
+    if first.startswith(("lora_", "lycoris_")):
+        locon = any(_is_conv(r) for r in layers.values())
+        return ("locon" if locon else "kohya") + dora
+    return ("peft" if first.startswith("base_model.") else "diffusers" if "." in first else "kohya") + dora
+
+
+def _is_conv(roles: Roles) -> bool:
+    """A convolution wider than 1x1 is patched: what LoCon adds to LoRA."""
+    down = roles.get("down", ())
+    return "mid" in roles or (len(down) == 4 and prod(down[2:]) > 1)
