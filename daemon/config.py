@@ -17,6 +17,7 @@ import platformdirs
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from ..handlers.task import UnpackLimits
 from ..rules.document import Document, Problem, Value, Where, describe, nearest, parse
 from ..rules.grammar import Context, read_pipelines
 from ..rules.pipeline import Pipeline
@@ -60,17 +61,6 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What an archive may unpack to: bytes, bytes over packed bytes, files, folders within folders, bytes of one name."""
-
-    total: int
-    ratio: float
-    files: int
-    depth: int
-    name: int
-
-
-@dataclass(frozen=True, slots=True)
 class CaptionerConfig:
     """A captioner by name: its engine and the engine's options."""
 
@@ -92,7 +82,7 @@ class Config:
     captioners: Mapping[str, CaptionerConfig]
     targets: tuple[Target, ...]
     trash: float  # seconds that trash and quarantine are kept
-    limits: Limits
+    limits: UnpackLimits
     free_space: int  # bytes that stay free on every disk
     lanes: Mapping[Lane, int]
     source: Path | None  # None: no file, everything is a default
@@ -306,7 +296,7 @@ class _Loader:
             captioners=captioners,
             targets=tuple(Target(name, t.layout, t.path, t.enabled, t.relative) for name, t in s.targets.items()),
             trash=s.trash,
-            limits=Limits(**s.limits.model_dump()),
+            limits=UnpackLimits(**s.limits.model_dump()),
             free_space=s.free_space,
             lanes={Lane(name): count for name, count in s.lanes.model_dump().items()},
             source=self.source,

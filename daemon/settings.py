@@ -176,10 +176,10 @@ class TargetSettings(Section):
 class LimitSettings(Section):
     """What an archive may unpack to; beyond it the archive goes to quarantine."""
 
-    total: Annotated[Size, Field(description="unpacked size at most", gt=0)] = 50 * GB
+    total: Annotated[Size, Field(description="unpacked size at most", gt=0)] = 20 * GB
     ratio: Annotated[Number, Field(description="unpacked size over packed size at most", gt=0)] = 200.0
-    files: Annotated[Whole, Field(description="number of files at most", gt=0)] = 100_000
-    depth: Annotated[Whole, Field(description="folders within folders at most", gt=0)] = 20
+    files: Annotated[Whole, Field(description="number of files at most", gt=0)] = 20_000
+    depth: Annotated[Whole, Field(description="folders within folders at most", gt=0)] = 12
     name: Annotated[Whole, Field(description="bytes of one file name at most", gt=0, le=255)] = 255
 
 
