@@ -197,6 +197,10 @@ def _base(
     if match is None:
         return _base_unsaid(structure, said, found)
     bases = _base_named(match, header)
+    if match.signature.also and any(
+        e.says.partition("=")[2] in match.signature.also for e in said if e.source not in ("name", "folder")
+    ):
+        bases += match.signature.also
     if len(bases) > 1:
         return _pick(bases, said, found)
     base, veto = bases[0], set[str]()
@@ -204,7 +208,7 @@ def _base(
         value = item.says.partition("=")[2]
         if value == base or value in match.signature.members:
             found.evidence.append(item)
-        elif names.fits_coarse(value, base):
+        elif item.source == "gguf" and names.fits_coarse(value, base):
             found.evidence.append(Evidence(item.source, f"base={base}", item.weight / 2, f"{item.text}, as {base} files do"))
         else:
             veto.add(value)
@@ -223,8 +227,8 @@ def _base_unsaid(structure: _Structure, said: list[Evidence], found: _Findings) 
         )
         return "unknown", 0.0
     for item in said:
-        # a LoKr's two factors may be cut in ways that hide the layer's width, so there it is no contradiction
-        if item.says.partition("=")[2] in not_these and not structure.lora.format.startswith("lokr"):
+        # where the parts do not tell the layers' widths, widths contradict nobody
+        if item.says.partition("=")[2] in not_these and not structure.lora.vague:
             _contradict(item, "the layers' widths are not that family's", found)
         else:
             found.evidence.append(item)
@@ -236,7 +240,7 @@ def _pick(bases: tuple[str, ...], said: list[Evidence], found: _Findings) -> tup
     """The tensors fit several families: what the file says of itself picks one, or its name does at 0.6."""
     for item in said:
         value = item.says.partition("=")[2]
-        choice = next((b for b in bases if b == value or names.fits_coarse(value, b)), None)
+        choice = next((b for b in bases if b == value or (item.source == "gguf" and names.fits_coarse(value, b))), None)
         if choice is None:
             _contradict(item, f"the layers fit only {' or '.join(bases)}", found)
             continue

@@ -26,7 +26,7 @@ PREFIXES: dict[str, tuple[tuple[str, str], ...]] = {
     "te": (("te.", "text"),),
 }
 WEAK = ("model.model.", "diffusion_model.", "transformer.", "unet.", "net.", "module.", "model.", "text_encoder.", "vae.",
-        "first_stage_model.", "control_model.", "adapter.", "text_model.", "state_dict.", "image_encoder.")  # fmt: skip
+        "first_stage_model.", "control_model.", "adapter.", "text_model.", "language_model.")  # fmt: skip
 # tensors that quantisation puts beside the weights
 _SIDE = (
     ".scale_weight", ".scale_input", ".weight_scale", ".weight_scale_2", ".input_scale", ".comfy_quant", ".absmax",

@@ -59,11 +59,15 @@ _PREFIX = re.compile("|".join(re.escape(p) for p in (*_TEXT, *PREFIXES)))
 
 @dataclass(frozen=True, slots=True)
 class LoraLayers:
-    """The patched layers: index maps a folded path (`_` as `.`) to [out, in]. share is of the file's tensors, 0..1."""
+    """The patched layers: index maps a folded path (`_` as `.`) to [out, in]. share is of the file's tensors, 0..1.
+
+    vague is True where the parts do not tell the layers' widths (IA3, OFT) or may cut them in several ways (LoKr).
+    """
 
     index: KeyIndex
     format: str
     share: float
+    vague: bool
 
 
 def read_layers(tensors: Mapping[str, Tensor]) -> LoraLayers | None:
@@ -87,7 +91,8 @@ def read_layers(tensors: Mapping[str, Tensor]) -> LoraLayers | None:
     if share < ENOUGH or not low_rank:
         return None
     index = KeyIndex({fold(name): ("", shape_of(roles)) for name, roles in layers.items()})
-    return LoraLayers(index, format_of(layers, share), share)
+    form = format_of(layers, share)
+    return LoraLayers(index, form, share, form.startswith(("lokr", "oft", "ia3", "full")))
 
 
 def split_key(key: str) -> tuple[str, str]:

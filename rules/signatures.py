@@ -73,6 +73,7 @@ class Signature:
     count: Clause
     variants: tuple[Variant, ...]
     members: tuple[str, ...]  # families that share this shape exactly
+    also: tuple[str, ...]  # families whose LoRAs may look the same, if the file says that it is one of them
     roles: tuple[str, ...]
     role_when: tuple[tuple[str, Clause], ...]
     text: str
@@ -218,7 +219,22 @@ def _clause(value: object, fold: bool) -> Clause:
     return tuple(rows)
 
 
-_KEYS = {"id", "type", "base", "all", "any", "none", "shape", "count", "variants", "members", "roles", "role_when", "text"}
+_KEYS = {
+    "id",
+    "type",
+    "base",
+    "all",
+    "any",
+    "none",
+    "shape",
+    "count",
+    "variants",
+    "members",
+    "also",
+    "roles",
+    "role_when",
+    "text",
+}
 
 
 def _signature(row: Mapping[str, object], fold: bool) -> Signature:
@@ -239,6 +255,7 @@ def _signature(row: Mapping[str, object], fold: bool) -> Signature:
         count=_clause([f"#{k}" for k in _strings(row.get("count"))], fold),
         variants=tuple(_variant(v, fold) for v in _rows(row.get("variants"))),
         members=_strings(row.get("members")),
+        also=_strings(row.get("also")),
         roles=_strings(row.get("roles")),
         role_when=tuple((str(r["role"]), _clause(r.get("all"), fold)) for r in _rows(row.get("role_when"))),
         text=str(row.get("text", "")),

@@ -122,10 +122,18 @@ def _tensors(parsed: Mapping[str, object]) -> tuple[dict[str, Tensor], list[Span
     return entries, spans
 
 
+def announced(head: bytes) -> bool:
+    """Do these first bytes (at least 9) begin a safetensors file: a length that one can have, then a brace? Pure.
+
+    Asked before any other magic, because the length's bytes may spell another format's (0x80 begins a pickle).
+    """
+    return head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= FORMAT_MAX
+
+
 def _sizes(values: object) -> TypeGuard[list[int]]:
     if type(values) is not list:
         return False
-    for value in values:  # a loop, because a generator per tensor would double the cost of reading a header
+    for value in values:  # noqa: SIM110 (a generator per tensor would double the cost of reading a header)
         if type(value) is not int or not 0 <= value < MAX_SIZE:
             return False
     return True

@@ -27,6 +27,8 @@ def is_whole(path: Path) -> bool | None:
         head = file.read(min(size, 512))
         if not head:
             return None
+        if safetensors.announced(head):
+            return _model(safetensors.read_header(path))
         form = sniff(head[:16])
         if form in _PICTURES:
             return _PICTURES[form](file, head, size)
@@ -36,15 +38,9 @@ def is_whole(path: Path) -> bool | None:
             return _tar(file, size)
     if head[:4] == b"GGUF":
         return _model(gguf.read_header(path))
-    if _safetensors(head, path):
-        return _model(safetensors.read_header(path))
+    if len(head) < 9 and path.suffix.lower() in (".safetensors", ".sft"):
+        return False  # shorter than its own length field
     return None
-
-
-def _safetensors(head: bytes, path: Path) -> bool:
-    if len(head) < 9:
-        return path.suffix.lower() in (".safetensors", ".sft") and head[:8].rstrip(b"\0") != b""
-    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= safetensors.FORMAT_MAX
 
 
 def _model(found: Header | Damaged) -> bool | None:
