@@ -1,0 +1,107 @@
+"""What the face asks of the daemon: two small Protocols, and the values they speak in.
+
+What must hold: the daemon implements these and the face knows nothing else of it; the values are frozen and hold no secret but the
+key, which is never printed. Every question that memory can answer goes to the Store and not through here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from ..rules.terms import Lane
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStatus:
+    """What only the living process knows of itself. `started` is epoch seconds, `waiting` counts units that are settling."""
+
+    version: str
+    pid: int
+    started: float
+    ready: bool
+    waiting: int = 0
+    workers: Mapping[str, int] = field(default_factory=dict)  # lane -> how many jobs of it may run at once
+    notices: tuple[str, ...] = ()  # what a person should know: a watch limit reached, a config that was not taken
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One happening on its way to a listener. `id` is its history line; None marks a passing one (progress) that is never resumed."""
+
+    id: int | None
+    type: str
+    data: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class FaceSettings:
+    """How the face answers. Sizes are bytes, times seconds."""
+
+    host: str = "127.0.0.1"  # the name or address it is bound to
+    allowed_hosts: tuple[str, ...] = ()  # further names that requests may be addressed to
+    api_key: str | None = field(default=None, repr=False)
+    min_free: int = 512 * 2**20  # what an upload must leave free on the inbox's volume
+    ping: float = 15.0  # between two signs of life on an idle event stream
+    send_timeout: float = 30.0  # a listener that takes nothing for so long is dropped
+
+
+class Control(Protocol):
+    """What the face may ask the daemon to do. A name or id that does not exist is answered, not raised, unless said otherwise."""
+
+    def status(self) -> DaemonStatus:
+        """The process's own state; answers at once."""
+        ...
+
+    async def rescan(self, watch: str | None) -> list[str]:
+        """Compare one watch, or all, with the disk; the names of those being compared. Raises KeyError for an unknown name."""
+        ...
+
+    async def pause_watch(self, name: str, paused: bool) -> bool:
+        """Pause or resume a watch; False when there is none of that name."""
+        ...
+
+    async def cancel_job(self, job_id: int) -> bool:
+        """Cancel an open job; False when it is not open."""
+        ...
+
+    async def pause_job(self, job_id: int) -> bool:
+        """Hold back a queued job; False when it is not queued."""
+        ...
+
+    async def resume_job(self, job_id: int) -> bool:
+        """Queue a paused job again; False when it is not paused."""
+        ...
+
+    async def retry_job(self, job_id: int) -> bool:
+        """Queue a failed or cancelled job again; False when it is neither, or its key is open again."""
+        ...
+
+    async def pause_lane(self, lane: Lane, paused: bool) -> None:
+        """Pause or resume a whole lane."""
+        ...
+
+    async def explain(self, path: Path) -> str | None:
+        """The JSON of rules/explain.py for what lies at `path`.
+
+        None when the path, once resolved, is in no folder we serve, or nothing is there: the two look alike from outside (law 9).
+        """
+        ...
+
+    def inbox(self, watch: str | None) -> Path | None:
+        """The folder that uploads go to: the first inbox, or the named one; None when there is none."""
+        ...
+
+
+class Feed(Protocol):
+    """The stream of happenings."""
+
+    def subscribe(self, after: int | None) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
+        """Everything behind history line `after`, then what happens; from now on when it is None.
+
+        The iterator ends when the listener fell too far behind to be kept.
+        """
+        ...
