@@ -1,21 +1,20 @@
 """Pickles, read without running them: a walk over the opcodes with a table of what is plain data.
 
-What must hold: nothing that a pickle names is ever imported or called. Globals are judged by an allow-list: the listed ones
-build tensors and containers; a second list is usual in whole-module pickles (a YOLO) and needs the user's trust; all else is
-unsafe. A dotted name (attribute traversal), the extension registry and a name that is computed are unsafe too.
-The walk is bounded in opcodes, stack and nesting. Opcodes: Lib/pickletools.py; torch's builders: torch/_utils.py.
+What must hold: nothing that a pickle names is ever imported or called; what it names is judged by globals.py. The extension
+registry and a name that is computed are unsafe too. The walk is bounded in opcodes, stack and nesting.
+Opcodes: Lib/pickletools.py; torch's builders: torch/_utils.py.
 """
 
 from __future__ import annotations
 
 import pickletools
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..header import MAX_TENSORS, Damaged, Tensor
 from ..terms import Condition
+from .globals import Global, judge
 
 MAX_OPCODES = 8_000_000
 MAX_STACK = 2_000_000
@@ -29,25 +28,6 @@ _DTYPES = {
     "float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64", "int64": "I64", "int32": "I32", "int16": "I16",
     "int8": "I8", "uint8": "U8", "bool": "BOOL", "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2",
 }  # fmt: skip
-_PLAIN = re.compile(
-    r"collections (OrderedDict|defaultdict|Counter)|"
-    r"torch\._utils _rebuild_(tensor|tensor_v2|tensor_v3|parameter|parameter_with_state|qtensor|sparse_tensor)|"
-    r"torch\._tensor _rebuild_from_type_v2|torch\.nn\.parameter (Parameter|Buffer)|torch\.serialization _get_layout|"
-    r"torch(\.cuda)? (\w+Storage|(Float|Half|BFloat16|Double|Long|Int|Short|Char|Byte|Bool)Tensor|Tensor)|"
-    r"torch\.storage (UntypedStorage|TypedStorage)|torch (Size|device|dtype|finfo|layout|strided)|"
-    r"torch (float|double|half|bfloat|int|uint|short|long|bool|complex|float8_e4m3fn|float8_e5m2|qint|quint)\d*|"
-    r"numpy(\._?core|\._core)?\.multiarray (_reconstruct|scalar)|numpy (ndarray|dtype|float\d+|int\d+|uint\d+|bool_)|"
-    r"numpy\.dtypes \w+DType|_codecs encode|argparse Namespace|"
-    r"(builtins|__builtin__) (set|frozenset|list|dict|tuple|int|float|complex|bool|str|bytes|bytearray|slice|range|object)|"
-    r"(lightning(\.pytorch|_lite|_fabric)?|pytorch_lightning)\.(callbacks|utilities)\.[\w.]+ [A-Z]\w*"
-)
-_TRUSTED_ONLY = re.compile(
-    r"torch\.nn\.(modules|parallel)\.[\w.]+ [A-Z]\w*|torch\.optim\.[\w.]+ [A-Z]\w*|"
-    r"ultralytics\.[\w.]+ \w+|(models\.(yolo|common|experimental)|yolov5[\w.]*) [A-Z]\w*|pathlib (Pure)?(Posix|Windows)?Path|"
-    r"torch\._dynamo\.[\w.]+ [A-Z]\w*|omegaconf\.[\w.]+ [A-Z]\w*|(yacs\.config|easydict) [A-Z]\w*|"
-    r"(transformers|diffusers|timm|torchvision|basicsr|sgm|ldm|segment_anything)\.[\w.]+ [A-Z]\w*|"
-    r"datetime (datetime|date|timedelta)|uuid UUID|__torch__[\w.]* \w+|__main__ [A-Z]\w*"
-)
 _WRAPPERS = {
     "state_dict",
     "params_ema",
@@ -69,17 +49,6 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
     def readline(self) -> bytes: ...
     def tell(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Global:
-    """A name that the pickle mentions."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +99,6 @@ class Pickled:
     top: tuple[str, ...]
     storages: dict[str, tuple[str, int]]
     value: object = None
-
-
-def judge(named: Global) -> Condition:
-    """How far a global can be trusted: OK, NEEDS_TRUST or UNSAFE. Pure."""
-    label = f"{named.module} {named.name}"
-    if _PLAIN.fullmatch(label):
-        return Condition.OK
-    return Condition.NEEDS_TRUST if _TRUSTED_ONLY.fullmatch(label) else Condition.UNSAFE
 
 
 @dataclass(slots=True)
