@@ -34,20 +34,27 @@ class PatientPoller(PollingEmitter):
     ) -> None:
         super().__init__(event_queue, watch, timeout=timeout, event_filter=event_filter, stat=self._stat, listdir=self._list)
         self._root, self._ignores = watch.raw_path, ignores[watch.raw_path]
-        self._state = WatchState.STARTING
+        self._state, self._away = WatchState.STARTING, False
 
     def on_thread_start(self) -> None:
         """The first snapshot is taken in run(): a slow share must not hold up the start of the daemon."""
 
     def run(self) -> None:
-        """Wait for the root, take the first snapshot, then poll."""
+        """Wait for the root, take the first snapshot, then poll. The start is told after the snapshot: what comes later is heard."""
         while self.should_keep_running():
             try:
                 super().on_thread_start()
             except OSError:
                 self.stopped_event.wait(self.timeout)
                 continue
+            self._become(WatchState.WATCHING, "started" if self._state is WatchState.STARTING else "the folder is back")
             super().run()
+
+    def queue_events(self, timeout: float) -> None:
+        """One poll, after `timeout` seconds."""
+        super().queue_events(timeout)
+        if not self._away:
+            self._become(WatchState.WATCHING, "the folder is back")
 
     def _stat(self, path: str) -> os.stat_result:
         """lstat, so that symlinks are not followed; a missing root looks like a share that is away, for which the poller waits."""
@@ -56,9 +63,10 @@ class PatientPoller(PollingEmitter):
         try:
             found = Path(path).stat()
         except OSError as error:
+            self._away = True
             self._become(WatchState.MISSING, "the folder is missing or closed to us")
             raise OSError(errno.ENOTCONN, "the watched folder is away", path) from error
-        self._become(WatchState.WATCHING, "started" if self._state is WatchState.STARTING else "the folder is back")
+        self._away = False
         return found
 
     def _become(self, state: WatchState, reason: str) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -24,8 +25,8 @@ RootId = tuple[int, int]  # (st_dev, st_ino) of a watch's root
 class Seen(Protocol):
     """What the store knows of the files of a watch. Called in the walking thread; folders are relative, "" is the root itself."""
 
-    def folder(self, watch: str, folder: str) -> Mapping[str, Brief]:
-        """Name -> (size, mtime_ns, ino) of the known files in one folder; empty when it is unknown."""
+    def folder(self, watch: str, folder: str) -> dict[str, Brief]:
+        """Name -> (size, mtime_ns, ino) of the known files in one folder; empty when it is unknown. Made anew: it is used up here."""
         ...
 
     def folders(self, watch: str) -> Collection[str]:
@@ -78,13 +79,13 @@ def rescan(
 
 def _walk(watch: Watch, seen: Seen, ignores: Ignores, done: _Pass, stopped: Callable[[], bool]) -> bool:
     """List every folder once, comparing as it goes; False when it was stopped."""
-    stack = [""]
+    stack, root = [""], str(watch.path)
     while stack:
         if stopped():
             return False
         folder = stack.pop()
         try:
-            with os.scandir(watch.path / folder if folder else watch.path) as entries:
+            with _listing(f"{root}/{folder}" if folder else root, follow=not folder) as entries:
                 below = _compare(watch, folder, entries, seen.folder(watch.name, folder), ignores, done)
         except OSError:  # gone meanwhile or closed to us: what is known of it is asked for one by one
             continue
@@ -94,33 +95,52 @@ def _walk(watch: Watch, seen: Seen, ignores: Ignores, done: _Pass, stopped: Call
     return True
 
 
+@contextmanager
+def _listing(path: str, follow: bool) -> Iterator[os._ScandirIterator[str]]:
+    """os.scandir through a descriptor where that is possible: a stat then need not walk the whole path for every file (a tenth quicker),
+    and a folder that was replaced by a link meanwhile is refused."""
+    if os.scandir not in os.supports_fd:
+        with os.scandir(path) as entries:
+            yield entries
+        return
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+    try:
+        with os.scandir(folder) as entries:
+            yield entries
+    finally:
+        os.close(folder)
+
+
 def _compare(
-    watch: Watch, folder: str, entries: os._ScandirIterator[str], known: Mapping[str, Brief], ignores: Ignores, done: _Pass
+    watch: Watch, folder: str, entries: os._ScandirIterator[str], known: dict[str, Brief], ignores: Ignores, done: _Pass
 ) -> list[str]:
     """Compare one folder's listing with what is known of it; returns the names of its folders. The hot loop: keep it plain."""
     below: list[str] = []
-    get, met, files = known.get, set[str](), 0
+    take, files, expected = known.pop, 0, len(known)
     for entry in entries:
-        if entry.is_file(follow_symlinks=False):
+        name = entry.name
+        brief = take(name, None)
+        if brief is not None:
             try:
                 now = entry.stat(follow_symlinks=False)
             except OSError:  # gone since it was listed
+                known[name] = brief
                 continue
+            if brief == (now.st_size, now.st_mtime_ns, now.st_ino):  # the same inode: what kind it is, is known
+                files += 1
+                continue
+        if entry.is_file(follow_symlinks=False):
             files += 1
-            name = entry.name
-            brief = get(name)
-            if brief is not None:
-                met.add(name)
-            if brief != (now.st_size, now.st_mtime_ns, now.st_ino) and not ignores.skip(
-                f"{folder}/{name}" if folder else name, False
-            ):
+            if not ignores.skip(f"{folder}/{name}" if folder else name, False):
                 done.dirty.append(watch.path / folder / name)
-        elif entry.is_dir(follow_symlinks=False):
-            below.append(entry.name)
+            continue
+        if brief is not None:  # a known file gave way to a folder or a link
+            known[name] = brief
+        if entry.is_dir(follow_symlinks=False):
+            below.append(name)
     done.files += files
-    done.met += len(met)
-    if len(met) < len(known):
-        done.missing += [(folder, name) for name in known if name not in met]
+    done.met += expected - len(known)
+    done.missing += [(folder, name) for name in known]
     return below
 
 

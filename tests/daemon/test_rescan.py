@@ -1,6 +1,6 @@
 import os
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -24,8 +24,8 @@ class Memory:
                     at = self.known.setdefault("" if rel == "." else rel, {})
                     at[name] = (found.st_size, found.st_mtime_ns, found.st_ino)
 
-    def folder(self, watch: str, folder: str) -> Mapping[str, Brief]:
-        return self.known.get(folder, {})
+    def folder(self, watch: str, folder: str) -> dict[str, Brief]:
+        return dict(self.known.get(folder, {}))
 
     def folders(self, watch: str) -> Collection[str]:
         return self.known.keys()

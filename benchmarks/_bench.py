@@ -1,0 +1,84 @@
+"""What every benchmark shares: taking times, the machine's line, and a Markdown table that goes into RESULTS.md.
+
+A benchmark compares two ways in one run and prints a ratio, because times alone say more of the machine than of the code.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Time:
+    """Seconds on the clock, and of the CPU in this process."""
+
+    wall: float
+    cpu: float
+
+
+def timed(work: Callable[[], object]) -> Time:
+    """How long one call of `work` takes."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return Time(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def best(work: Callable[[], object], rounds: int = 5) -> Time:
+    """The quickest of several rounds: the one that other programs disturbed least."""
+    return min((timed(work) for _ in range(rounds)), key=lambda t: t.wall)
+
+
+def alternate(works: Sequence[Callable[[], object]], rounds: int = 5) -> list[Time]:
+    """The quickest round of each, taken in turns so that a busy minute meets all of them."""
+    times = [[timed(work) for work in works] for _ in range(rounds)]
+    return [min(column, key=lambda t: t.wall) for column in zip(*times, strict=True)]
+
+
+@contextmanager
+def scratch(fast: bool = False) -> Iterator[Path]:
+    """An empty folder, removed afterwards; `fast`: in memory where the system has such a place, so that the disk is not measured."""
+    shm = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix="dropdock-bench-", dir=shm if fast and os.access(shm, os.W_OK) else None))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def machine() -> str:
+    """One line: processor, cores, memory, system, Python."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        cpu = next(
+            (line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")), cpu
+        )
+    names = os.sysconf_names if hasattr(os, "sysconf_names") else {}
+    memory = f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB" if "SC_PHYS_PAGES" in names else ""
+    return f"{cpu}, {os.cpu_count()} cores{memory}, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+
+
+def report(title: str, head: Sequence[str], rows: Sequence[Sequence[object]], notes: str = "") -> None:
+    """Print one section of RESULTS.md: heading, table, notes, machine. Floats are shown with three digits that count."""
+    cells = [list(head), *[[f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]]
+    widths = [max(len(row[n]) for row in cells) for n in range(len(head))]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    text = [f"\n## {title}\n", *lines, *(["", notes] if notes else []), f"\n_{machine()}_"]
+    print("\n".join(text), flush=True)
+
+
+def check(ok: bool, text: str) -> None:
+    """Say on stderr that a promise (no goal of speed: a promise) does not hold, and make the benchmark fail."""
+    if not ok:
+        print(f"FAILED: {text}", file=sys.stderr, flush=True)
+        raise SystemExit(1)
