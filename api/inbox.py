@@ -100,7 +100,7 @@ def _refusals() -> Iterator[None]:
 
 async def _receive(request: web.Request, part: BodyPartReader, folder: Path) -> Staged:
     """One file into its part file, on the disk when this returns. Nothing is left when it does not."""
-    name = upload.safe_name(part.filename or "")
+    name = upload.safe_name((part.filename or "").replace("%22", '"'))  # browsers write a quote in a form's name so
     if name is None:
         raise Refused("bad-upload", "A file has no usable name.")
     if (reason := built_in(name)) is not None:
