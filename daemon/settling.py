@@ -140,10 +140,11 @@ class Settling:
 
     # ------------------------------------------------------------ what is to be done
 
-    def due(self, now: float) -> list[Path]:
-        """The paths that want a look now; each is named once until its look() or a new event."""
-        found = []
-        while self._heap and self._heap[0][0] <= now:
+    def due(self, now: float, limit: int = 1000) -> list[Path]:
+        """The paths that want a look now, `limit` at most so that a burst does not hold up the event loop: while there are more,
+        next_deadline() is in the past. Each is named once until its look() or a new event."""
+        found: list[Path] = []
+        while len(found) < limit and self._heap and self._heap[0][0] <= now:
             armed, _, text = heapq.heappop(self._heap)
             entry = self._dirty.get(text)
             if entry is None or entry.armed != armed:

@@ -277,6 +277,20 @@ def test_ten_thousand_paths_cost_no_scan() -> None:
     assert len(world.run(60)) == 10_000 and len(world.looks) == 20_000 and len(world.settling) == 0
 
 
+def test_a_burst_is_looked_at_in_portions() -> None:
+    """due() names so many paths at most, each once, and the deadline says at once that there are more."""
+    world = World()
+    for n in range(25):
+        world.put(f"{n}.png")
+    portions = [world.settling.due(101.0, limit=10) for _ in range(4)]
+    assert [len(p) for p in portions] == [10, 10, 5, 0] and len({path for p in portions for path in p}) == 25
+    world = World()
+    world.put("x.png")
+    world.put("y.png")
+    world.settling.due(101.0, limit=1)
+    assert world.settling.next_deadline() == 101.0
+
+
 STEMS = st.sampled_from(["a.png", "a.txt", "a.safetensors", "a.json", "d/b.zip", "d/b.png", "m/model_index.json", "m/v/x.bin"])
 STEPS = st.lists(
     st.tuples(
