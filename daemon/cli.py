@@ -1,0 +1,53 @@
+"""The command line: `dropdock COMMAND`. One module of commands/ a subject; this table says which command is which.
+
+What must hold: nothing heavy is imported before a command needs it, so that `--help` and `status` answer at once; exit codes are 0 for
+done, 1 for failed, 2 for a mistake in the call or the configuration, 3 for "no daemon is running"; no secret is ever printed.
+"""
+
+from __future__ import annotations
+
+import click
+
+from .commands import add, demo, explain, history, jobs, rescan, status
+from .commands.common import CONTEXT, config_option
+from .commands.life import check, completion, run, version
+
+COMMANDS = (
+    run,
+    check,
+    explain.explain,
+    status.status,
+    history.history,
+    jobs.jobs,
+    rescan.rescan,
+    add.add,
+    demo.demo,
+    completion,
+    version,
+)
+
+
+class _InOrder(click.Group):
+    """Lists its commands in the order of COMMANDS, the one a newcomer needs first on top."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, context_settings=CONTEXT)
+@config_option
+def cli() -> None:
+    """Drop a file into a folder: dropdock finds out what it is and does what your rules say.
+
+    `dropdock demo` shows all of it on generated files, in a scratch folder. `dropdock run` does it for real; while it runs, the
+    other commands ask it over HTTP. `dropdock COMMAND --help` explains one command, with an example.
+    """
+
+
+for _command in COMMANDS:
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """The entry point of the script."""
+    cli(prog_name="dropdock")
