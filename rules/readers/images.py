@@ -19,7 +19,6 @@ from .bounded import Bounded
 
 MAX_READ = 16 << 20
 MAX_PIXELS = 500_000_000  # width x height; beyond it a decoder would need gigabytes
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "TIFF", "AVIF")
 ORIENTATION = 274  # EXIF tag
 _EXIF_HEAD = b"Exif\0\0"
 
@@ -50,7 +49,7 @@ def read_image(path: Path) -> ImageFacts | Damaged:
         if form is None:
             return Damaged("not-an-image", "the content is no picture format that is known")
         file.seek(0)
-        facts = _webp(file) if form == "webp" else _by_pillow(file)
+        facts = _webp(file) if form == "webp" else _by_pillow(file, form)
     if isinstance(facts, Damaged):
         return facts
     if facts.width * facts.height > MAX_PIXELS:
@@ -60,16 +59,21 @@ def read_image(path: Path) -> ImageFacts | Damaged:
     return facts
 
 
-def _by_pillow(file: BinaryIO) -> ImageFacts | Damaged:
+def _by_pillow(file: BinaryIO, form: str) -> ImageFacts | Damaged:
     from PIL import Image, UnidentifiedImageError
 
-    # the warning comes at a quarter of our own limit; a filter of one call would not be safe among threads
+    # what Pillow says about a damaged TIFF is ours to report; its bomb warning comes at a quarter of our own limit;
+    # a filter of one call would not be safe among threads
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     try:
-        with Image.open(Bounded(file, MAX_READ), formats=FORMATS) as image:  # type: ignore[arg-type]
-            form = "jpeg" if image.format == "MPO" else str(image.format).lower()
+        with Image.open(Bounded(file, MAX_READ), formats=(form.upper(),)) as image:  # type: ignore[arg-type]
             animated = form not in ("jpeg", "tiff") and bool(getattr(image, "is_animated", False))
-            return ImageFacts(form, image.width, image.height, _orientation_of(image.info, form, image), animated, image.mode)
+            turned = _orientation_of(image.info, form, image)
+            width, height = image.size
+            if form == "tiff" and turned >= 5:  # of a TIFF alone Pillow tells the size after turning
+                width, height = height, width
+            return ImageFacts(form, width, height, turned, animated, image.mode)
     except Image.DecompressionBombError:
         return Damaged("too-many-pixels", "the picture claims more pixels than can be decoded")
     except UnidentifiedImageError:

@@ -144,7 +144,11 @@ def test_cut_files_are_damage(tmp_path: Path) -> None:
 
 def test_shared_containers_do_not_explode() -> None:
     """A pickle of nested pairs that share one list 2^40 times is walked in its own size."""
-    raw = b"\x80\x02]q\x00" + b"".join(b"]q" + bytes([i]) + b"(h" + bytes([i - 1]) + b"h" + bytes([i - 1]) + b"e" for i in range(1, 41)) + b"."
+    raw = (
+        b"\x80\x02]q\x00"
+        + b"".join(b"]q" + bytes([i]) + b"(h" + bytes([i - 1]) + b"h" + bytes([i - 1]) + b"e" for i in range(1, 41))
+        + b"."
+    )
     assert isinstance(walked(raw), Pickled)
 
 

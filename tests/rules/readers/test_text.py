@@ -1,0 +1,25 @@
+"""Captions are small clean UTF-8 text."""
+
+from pathlib import Path
+
+import pytest
+from dropdock.rules.readers.text import MAX_CAPTION, read_caption
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (b" a cat, sitting\n", "a cat, sitting"),
+        (b"\xef\xbb\xbfwith a mark", "with a mark"),
+        ("ein Kätzchen 猫".encode(), "ein Kätzchen 猫"),
+        (b"", ""),
+        (b"latin \xfc", None),
+        (b"zero \0 byte", None),
+        (b"x" * (MAX_CAPTION + 1), None),
+    ],
+)
+def test_captions(tmp_path: Path, raw: bytes, text: str | None) -> None:
+    """Valid text comes back stripped; binary, other encodings and long files are no captions."""
+    path = tmp_path / "x.txt"
+    path.write_bytes(raw)
+    assert read_caption(path) == text
