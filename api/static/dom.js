@@ -58,7 +58,7 @@ export function duration(seconds) {
 export function when(seconds) {
   const at = new Date(seconds * 1000);
   const today = new Date().toDateString() === at.toDateString();
-  const clock = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const clock = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
   const day = at.toLocaleDateString([], { month: "short", day: "numeric" });
   return el("time", { datetime: at.toISOString(), title: at.toLocaleString() }, today ? clock : `${day} ${clock}`);
 }
