@@ -158,8 +158,8 @@ def rename_new(source: Path, target: Path) -> None:
     os.unlink(source)
 
 
-def carry_out(moves: Sequence[Move]) -> None:
-    """Make the moves, each idempotently, and fsync the folders they touched.
+def carry_out(moves: Sequence[Move], again: bool = False) -> None:
+    """Make the moves, each idempotently, and fsync the folders they touched. `again`: a dead process may have made some of them.
 
     A move whose source is gone and whose destination is there was made before (by the process that died). Raises Changed or
     Taken; the moves made so far are taken back first, so that either all or none of the list stands.
@@ -168,7 +168,7 @@ def carry_out(moves: Sequence[Move]) -> None:
     folders: set[Path] = set()
     try:
         for move in moves:
-            if _one(move):
+            if _one(move) or again:
                 made.append(move)
             folders.update((move.src.parent, move.dst.parent))
     except (Changed, Taken, OSError):

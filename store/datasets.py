@@ -79,9 +79,22 @@ def put_caption(c: sqlite3.Connection, caption: Caption, now: float) -> bool:
     return True
 
 
-def remove_item(c: sqlite3.Connection, slug: str, rel: str) -> None:
-    """Forget a picture that somebody took out of the dataset's folder."""
+def forget_path(c: sqlite3.Connection, path: Path) -> None:
+    """Forget a picture, or the text beside one, that somebody took out of a dataset's folder."""
+    found = locate(c, path)
+    if found is None:
+        return
+    slug, rel = found
     c.execute("DELETE FROM items WHERE rel=? AND dataset_id=(SELECT id FROM datasets WHERE slug=?)", (to_db(rel), slug))
+
+
+def locate(c: sqlite3.Connection, path: Path) -> tuple[str, str] | None:
+    """The dataset (slug) and relative path of something below a dataset's folder."""
+    for parent in path.parents:
+        row = c.execute("SELECT slug FROM datasets WHERE path=?", (to_db(parent),)).fetchone()
+        if row:
+            return row[0], path.relative_to(parent).as_posix()
+    return None
 
 
 # ---------------------------------------------------------------- questions
@@ -111,6 +124,12 @@ def listing(c: sqlite3.Connection, slug: str | None = None) -> list[DatasetRow]:
         (slug,),
     )
     return [DatasetRow(r[0], r[1], r[2], path_of(r[3]), r[4], r[5], r[7], r[6]) for r in rows]
+
+
+def active_name(c: sqlite3.Connection, slug: str) -> str | None:
+    """The active set of a dataset by its slug."""
+    row = c.execute("SELECT id FROM datasets WHERE slug=?", (slug,)).fetchone()
+    return active_set(c, row[0]) if row else None
 
 
 ITEMS = """SELECT i.id, d.slug, i.rel, i.sha256, i.size, i.mtime_ns, i.ino, i.dev, i.format, i.width, i.height, i.orientation,

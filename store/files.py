@@ -6,14 +6,31 @@ writer's or a reader's connection and run inside its transaction.
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..rules.terms import ArchiveFacts, End, Ended, Facts, Kind, Known, Stamp, Verdict, Watch
-from .codec import DbPath, dumps, printable, to_db
+from .codec import DbPath, dumps, path_of, printable, to_db
+from .jobs import NewJob
 from .rows import FILE_COLUMNS, FileRow, file_row
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A settled unit with all that is recorded of it at once. `ends` are recorded ends of units that nothing happens to."""
+
+    watch: str
+    lead: Path
+    stamps: Mapping[Path, Stamp]
+    facts: Facts
+    verdict: Verdict
+    job: NewJob | None
+    state: str
+    ends: tuple[Ended, ...] = ()
+
 
 MEMBERS_KEPT = 40  # member names of an archive kept in its row: enough to show, small enough for a million rows
 STAYING = (End.LEFT, End.HELD)
@@ -36,13 +53,15 @@ def arrive(
 ) -> int:
     """Record a settled unit with what was decided; returns the lead's row id. A changed file keeps its row, with the new stamp."""
     model = facts.model
+    same = _same(c, lead, stamps[lead])
     lead_id = _upsert(c, watch, lead, stamps[lead], None, state, now)
     c.execute(
         """UPDATE files SET kind=?, condition=?, reason=?, type=?, base=?, confidence=?, facts=?, pipeline=?, rule=?, why=?,
-           sha256=NULL, xxh3=NULL, end_kind=NULL, end_at=NULL, note='' WHERE id=?""",
+           sha256=CASE WHEN ? THEN sha256 END, xxh3=CASE WHEN ? THEN xxh3 END, end_kind=NULL, end_at=NULL, note='' WHERE id=?""",
         (
             facts.kind, facts.condition, facts.reason, model and model.type, model and model.base, model and model.confidence,
-            dumps(_slim(facts)), verdict.pipeline, verdict.rule, verdict.why, lead_id,
+            dumps(_slim(facts)), verdict.pipeline, verdict.rule, verdict.why, same, same,
+            lead_id,
         ),
     )  # fmt: skip
     for path, stamp in stamps.items():
@@ -56,6 +75,12 @@ def track(c: sqlite3.Connection, watch: str, stamps: Mapping[Path, Stamp], kind:
     for path, stamp in stamps.items():
         row = _upsert(c, watch, path, stamp, None, "done", now)
         c.execute("UPDATE files SET kind=? WHERE id=?", (kind, row))
+
+
+def track_all(c: sqlite3.Connection, watch: str, stamps: Mapping[Path, Stamp], now: float) -> None:
+    """Note files of a dataset's folder that somebody else put there, whatever they are."""
+    for path, stamp in stamps.items():
+        _upsert(c, watch, path, stamp, None, "done", now)
 
 
 def _upsert(c: sqlite3.Connection, watch: str, path: Path, stamp: Stamp, lead: int | None, state: str, now: float) -> int:
@@ -92,7 +117,9 @@ def end(c: sqlite3.Connection, ended: Ended, now: float) -> None:
     stays = ended.end in STAYING
     folder, name = place(ended.path)
     c.execute(
-        """UPDATE files SET end_kind=?, end_at=?, note=?, last_seen=?, present=?, state=? WHERE folder=? AND name=? AND present=1""",
+        """UPDATE files SET end_kind=?, end_at=?, note=?, last_seen=?, present=?, state=?
+           WHERE id = (SELECT id FROM files WHERE folder=? AND name=? AND (present=1 OR state='gone')
+                       ORDER BY present DESC, id DESC LIMIT 1)""",
         (
             ended.end, to_db(ended.at), printable(ended.note), now, int(stays),
             {End.LEFT: "left", End.HELD: "held"}.get(ended.end, "done"), folder, name,
@@ -100,23 +127,33 @@ def end(c: sqlite3.Connection, ended: Ended, now: float) -> None:
     )  # fmt: skip
 
 
+def hold(c: sqlite3.Connection, file_id: int, note: str) -> None:
+    """List a unit among those that wait for a person, wherever its bytes are."""
+    c.execute("UPDATE files SET state='held', note=? WHERE id=?", (printable(note), file_id))
+    c.execute("UPDATE files SET end_kind='held', end_at=NULL WHERE id=? AND present=1 AND end_kind IS NULL", (file_id,))
+
+
+def forget_stamp(c: sqlite3.Connection, file_id: int) -> None:
+    """Have a unit looked at anew: no stamp on disk equals the one it has from now on."""
+    c.execute("UPDATE files SET mtime_ns=-1 WHERE id=? AND present=1", (file_id,))
+
+
 def set_state(c: sqlite3.Connection, file_id: int, state: str, note: str = "") -> None:
     """Set the state of a unit: the lead and its companions."""
     c.execute("UPDATE files SET state=?, note=? WHERE (id=? OR lead=?) AND present=1", (state, printable(note), file_id, file_id))
 
 
-def depart(c: sqlite3.Connection, watch: str, paths: Iterable[Path]) -> list[int]:
-    """Mark paths as gone from the disk by somebody else's hand; returns the row ids of those we did not know of as ended."""
-    gone = []
-    for path in paths:
-        folder, name = place(path)
-        row = c.execute(
-            "UPDATE files SET present=0, state='gone' WHERE watch=? AND folder=? AND name=? AND present=1 RETURNING id",
-            (watch, folder, name),
-        ).fetchone()
-        if row:
-            gone.append(row[0])
-    return gone
+def depart(c: sqlite3.Connection, watch: str, path: Path) -> list[tuple[int, Path]]:
+    """Mark a path as gone from the disk by somebody else's hand: a file, or a folder with all below it; returns what was there."""
+    folder, name = place(path)
+    below = os.fspath(path) + os.sep
+    rows = c.execute(
+        """UPDATE files SET present=0, state='gone' WHERE watch=? AND present=1
+             AND ((folder=? AND name=?) OR folder=? OR (folder >= ? AND folder < ?))
+           RETURNING id, folder, name""",
+        (watch, folder, name, to_db(path), to_db(below), to_db(below[:-1] + chr(ord(os.sep) + 1))),
+    )
+    return [(r[0], path_of(r[1]) / path_of(r[2])) for r in rows.fetchall()]
 
 
 def tag(c: sqlite3.Connection, file_id: int, tags: Iterable[str]) -> None:
@@ -179,6 +216,24 @@ def listing(
 def counts(c: sqlite3.Connection) -> dict[str, int]:
     """How many units are in each state."""
     return dict(c.execute("SELECT state, count(*) FROM files WHERE lead IS NULL GROUP BY state"))
+
+
+def unchanged(c: sqlite3.Connection, units: Sequence[Mapping[Path, Stamp]]) -> list[bool]:
+    """For each unit, whether every path of it is recorded as lying there with this very stamp."""
+    return [all(_same(c, path, stamp) for path, stamp in unit.items()) for unit in units]
+
+
+def _same(c: sqlite3.Connection, path: Path, stamp: Stamp) -> bool:
+    folder, name = place(path)
+    found = c.execute(
+        "SELECT size, mtime_ns, ino, dev FROM files WHERE folder=? AND name=? AND present=1 AND state<>'away'", (folder, name)
+    ).fetchone()
+    return found is not None and Stamp(*found) == stamp
+
+
+def known_many(c: sqlite3.Connection, units: Sequence[tuple[Path, Stamp, Watch | None]]) -> list[Known]:
+    """`known` of many units."""
+    return [known(c, *unit) for unit in units]
 
 
 def known(c: sqlite3.Connection, path: Path, stamp: Stamp, watch: Watch | None) -> Known:

@@ -137,14 +137,24 @@ def drop_watches(c: sqlite3.Connection, keep: Sequence[str]) -> None:
     c.execute(f"DELETE FROM watches WHERE name NOT IN ({marks})", tuple(keep))
 
 
-def set_watch(
-    c: sqlite3.Connection, name: str, state: str, detail: str = "", scanned: float | None = None, files: int | None = None
-) -> None:
-    """Set what a watch is doing, and what its last full comparison saw."""
+def set_watch(c: sqlite3.Connection, name: str, state: str, detail: str = "") -> None:
+    """Set what a watch is doing."""
+    c.execute("UPDATE watches SET state=?, detail=? WHERE name=?", (state, printable(detail), name))
+
+
+def set_scanned(c: sqlite3.Connection, name: str, at: float, files: int, root: tuple[int, int] | None) -> None:
+    """Keep what the last full comparison of a watch saw, and in which folder (st_dev, st_ino)."""
+    dev, ino = root or (None, None)
     c.execute(
-        "UPDATE watches SET state=?, detail=?, scanned=coalesce(?, scanned), files=coalesce(?, files) WHERE name=?",
-        (state, printable(detail), scanned, files, name),
+        "UPDATE watches SET scanned=?, files=?, root_dev=coalesce(?, root_dev), root_ino=coalesce(?, root_ino) WHERE name=?",
+        (at, files, dev, ino, name),
     )
+
+
+def watch_root(c: sqlite3.Connection, name: str) -> tuple[int, int] | None:
+    """The folder (st_dev, st_ino) that the last good comparison of a watch walked."""
+    row = c.execute("SELECT root_dev, root_ino FROM watches WHERE name=? AND root_ino IS NOT NULL", (name,)).fetchone()
+    return (row[0], row[1]) if row else None
 
 
 def pause_watch(c: sqlite3.Connection, name: str, paused: bool) -> bool:

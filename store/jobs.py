@@ -73,10 +73,11 @@ def next_due(c: sqlite3.Connection, lane: Lane) -> float | None:
     return row[0] if row else None
 
 
-def finish(c: sqlite3.Connection, job_id: int, owner: str, now: float) -> bool:
-    """Mark a job done; False when it is no longer this owner's (cancelled meanwhile)."""
+def finish(c: sqlite3.Connection, job_id: int, owner: str | None, now: float) -> bool:
+    """Mark a job done; False when it is no longer this owner's (cancelled meanwhile). Owner None: whoever had it is dead."""
     done = c.execute(
-        "UPDATE jobs SET state='done', progress=1, finished=?, lease_until=NULL WHERE id=? AND owner=? AND state='running'",
+        """UPDATE jobs SET state='done', progress=1, finished=?1, lease_until=NULL
+           WHERE id=?2 AND ((?3 IS NULL AND state='queued') OR (owner=?3 AND state='running'))""",
         (now, job_id, owner),
     )
     return done.rowcount == 1
@@ -100,6 +101,15 @@ def fail(c: sqlite3.Connection, job_id: int, owner: str, error: str, now: float,
     return state
 
 
+def defer(c: sqlite3.Connection, job_id: int, owner: str, why: str, until: float) -> None:
+    """Put a claimed job off without costing it an attempt: what it waits for is not its fault."""
+    c.execute(
+        """UPDATE jobs SET state='queued', attempts=attempts-1, run_at=?, error=?, lease_until=NULL
+           WHERE id=? AND owner=? AND state='running'""",
+        (until, printable(why), job_id, owner),
+    )
+
+
 def release(c: sqlite3.Connection, job_id: int, owner: str) -> None:
     """Put a claimed job back as if it had not been claimed (a stopping daemon, a batch mate's crash)."""
     c.execute(
@@ -120,6 +130,11 @@ def sweep(c: sqlite3.Connection, now: float) -> int:
     return c.execute(
         "UPDATE jobs SET state='queued', lease_until=NULL WHERE state='running' AND lease_until < ?", (now,)
     ).rowcount
+
+
+def overdue(c: sqlite3.Connection, now: float) -> bool:
+    """Whether a lease ran out."""
+    return c.execute("SELECT 1 FROM jobs WHERE state='running' AND lease_until < ? LIMIT 1", (now,)).fetchone() is not None
 
 
 def renew(c: sqlite3.Connection, owner: str, now: float) -> None:

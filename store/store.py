@@ -9,11 +9,11 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from ..rules.terms import Aside, Caption, Facts, Item, Job, Kind, Known, Lane, Outcome, Prepared, Stamp, Status, Verdict, Watch
+from ..rules.terms import Caption, Item, Job, Kind, Known, Lane, Outcome, Prepared, Stamp, Status, Watch
 from . import datasets, files, history, jobs, models
 from .database import Database
 from .history import Happening
@@ -38,6 +38,7 @@ class Entry:
     new_jobs: Sequence[NewJob] = ()
     dataset_watch: str = ""  # the watch that the datasets folder is under
     datasets_root: Path | None = None
+    by_recovery: bool = False  # after a crash nobody owns the job: it is finished whoever had it
     quiet: bool = False  # no history line (a step that changed nothing a person asks about)
 
 
@@ -47,6 +48,7 @@ class Store:
     def __init__(self, database: Database, now: Callable[[], float] = time.time) -> None:
         self.db = database
         self.now = now
+        self.on_jobs: Callable[[], None] = lambda: None  # called after a commit that may have queued jobs
 
     async def read(self, work: Callable[..., T], *args: object, **kwargs: object) -> T:
         """Ask any of the store's questions: `await store.read(files.listing, state="held")`."""
@@ -62,24 +64,27 @@ class Store:
         """What we remember of a unit, before deciding."""
         return await self.read(files.known, path, stamp, watch)
 
-    async def arrive(
-        self, watch: str, lead: Path, stamps: Mapping[Path, Stamp], facts: Facts, verdict: Verdict, job: NewJob | None, state: str
-    ) -> tuple[int, int | None]:
-        """Record what arrived and what was decided, and queue its job; returns (file id, job id or None when one is open)."""
+    async def take(self, units: Sequence[files.Unit]) -> list[tuple[int, int | None]]:
+        """Record units that arrived, what was decided, and their jobs, all in one transaction.
+
+        Returns (file id, job id) of each; the job id is None when there is nothing to do, or a job of that key is open already.
+        """
+        now = self.now()
+        taken = await self.db.write(lambda c: [_take(c, unit, now) for unit in units])
+        self.on_jobs()
+        return taken
+
+    async def depart(self, gone: Sequence[tuple[str, Path]]) -> None:
+        """Record that paths are gone by somebody else's hand: files, or folders with all that lay in them."""
         now = self.now()
 
-        def work(c: sqlite3.Connection) -> tuple[int, int | None]:
-            file_id = files.arrive(c, watch, lead, stamps, facts, verdict, state, now)
-            job_id = None
-            if job is not None:
-                payload = {**job.payload, "file": file_id}
-                job_id = jobs.enqueue(c, NewJob(job.key, job.lane, job.title, payload, job.priority, job.max_attempts), now)
-            note = verdict.why or (facts.reason or "")
-            told = Happening("arrived", lead, rule=verdict.rule, status=state, note=note, file_id=file_id, job_id=job_id)
-            history.tell(c, told, now)
-            return file_id, job_id
+        def work(c: sqlite3.Connection) -> None:
+            for watch, path in gone:
+                for file_id, where in files.depart(c, watch, path):
+                    datasets.forget_path(c, where)
+                    history.tell(c, Happening("departed", where, note="gone from its folder", file_id=file_id), now)
 
-        return await self.db.write(work)
+        await self.db.write(work)
 
     async def intend(self, verb: str, prepared: Prepared, file_id: int | None, job: Job | None, step: int) -> int:
         """Journal an intent before its first move."""
@@ -94,6 +99,8 @@ class Store:
                 record(c, entry, now)
 
         await self.db.write(work)
+        if any(entry.new_jobs for entry in entries):
+            self.on_jobs()
 
     # ------------------------------------------------------------ the queue
 
@@ -104,7 +111,20 @@ class Store:
     async def enqueue(self, *new: NewJob) -> list[int | None]:
         """Queue jobs in one transaction."""
         now = self.now()
-        return await self.db.write(lambda c: [jobs.enqueue(c, job, now) for job in new])
+        queued = await self.db.write(lambda c: [jobs.enqueue(c, job, now) for job in new])
+        self.on_jobs()
+        return queued
+
+
+def _take(c: sqlite3.Connection, u: files.Unit, now: float) -> tuple[int, int | None]:
+    file_id = files.arrive(c, u.watch, u.lead, u.stamps, u.facts, u.verdict, u.state, now)
+    for ended in u.ends:
+        files.end(c, ended, now)
+    job_id = jobs.enqueue(c, replace(u.job, payload={**u.job.payload, "file": file_id}), now) if u.job else None
+    note = u.verdict.why or u.facts.reason or ""
+    line = Happening("arrived", u.lead, rule=u.verdict.rule, status=u.state, note=note, file_id=file_id, job_id=job_id)
+    history.tell(c, line, now)
+    return file_id, job_id
 
 
 def record(c: sqlite3.Connection, e: Entry, now: float) -> None:
@@ -121,13 +141,17 @@ def record(c: sqlite3.Connection, e: Entry, now: float) -> None:
     _datasets(c, e, now)
     if e.file_id is not None and o.models:
         files.set_digests(c, e.file_id, o.models[0].sha256, o.models[0].xxh3)
+    if e.file_id is not None and e.verb == "hold":
+        files.hold(c, e.file_id, o.note)
+    if e.file_id is not None and o.status is Status.FAILED and not o.ended:
+        files.hold(c, e.file_id, o.note)
     if e.file_id is not None and o.tags:
         files.tag(c, e.file_id, o.tags)
     if e.job_id is not None:
         if e.payload is not None:
             jobs.step(c, e.job_id, e.payload)
         else:  # False when it was cancelled while its last moves were made: the Outcome stands, the job stays cancelled
-            jobs.finish(c, e.job_id, e.owner, now)
+            jobs.finish(c, e.job_id, None if e.by_recovery else e.owner, now)
     for job in e.new_jobs:
         jobs.enqueue(c, job, now)
     if e.intent is not None:
@@ -174,4 +198,4 @@ def _line(e: Entry) -> Happening:
     )  # fmt: skip
 
 
-__all__ = ["Aside", "Entry", "Happening", "NewJob", "Store", "datasets", "files", "history", "jobs", "models"]
+__all__ = ["Entry", "Happening", "NewJob", "Store", "datasets", "files", "history", "jobs", "models"]

@@ -11,7 +11,8 @@ CREATE TABLE watches (
   state TEXT NOT NULL DEFAULT 'starting',   -- starting, watching, polling, away, paused, disabled
   detail TEXT NOT NULL DEFAULT '',
   scanned REAL,                             -- when the last full comparison ended
-  files INTEGER NOT NULL DEFAULT 0          -- how many files it saw
+  files INTEGER NOT NULL DEFAULT 0,         -- how many files it saw
+  root_dev INTEGER, root_ino INTEGER        -- the folder it saw them in: another one of that name is another disk
 ) WITHOUT ROWID;
 
 -- One row per path that ever lay under a watch. present=1: it lies there now; else `end_kind` and `end_at` say where it went.
@@ -38,6 +39,7 @@ CREATE TABLE files (
 -- rescan reads this index alone, one query a folder
 CREATE UNIQUE INDEX files_here ON files(watch, folder, name) WHERE present = 1;
 CREATE INDEX files_look ON files(watch, folder, name, size, mtime_ns, ino) WHERE present = 1;
+CREATE INDEX files_place ON files(folder, name);
 CREATE INDEX files_lead ON files(lead) WHERE lead IS NOT NULL;
 CREATE INDEX files_sha ON files(sha256) WHERE sha256 IS NOT NULL;
 CREATE INDEX files_xxh3 ON files(xxh3) WHERE xxh3 IS NOT NULL;
@@ -107,6 +109,7 @@ CREATE TABLE items (
   UNIQUE (dataset_id, rel)
 );
 CREATE INDEX items_sha ON items(dataset_id, sha256);
+CREATE INDEX items_ino ON items(ino);
 CREATE TABLE caption_sets (
   id INTEGER PRIMARY KEY,
   dataset_id INTEGER NOT NULL REFERENCES datasets(id) ON DELETE CASCADE,

@@ -52,7 +52,8 @@ async def store(tmp_path):
 async def arrived(store: Store, path: Path, stamp: Stamp = STAMP, kind: Kind = Kind.MODEL) -> tuple[int, int | None]:
     facts = Facts(path, kind, stamp.size, model=LORA if kind is Kind.MODEL else None)
     job = NewJob(f"perform:{path}:{stamp.mtime_ns}", Lane.HASH, f"store {path.name}", {"step": 0})
-    return await store.arrive("inbox", path, {path: stamp}, facts, Verdict("models", (Action("store"),)), job, "queued")
+    unit = files.Unit("inbox", path, {path: stamp}, facts, Verdict("models", (Action("store"),)), job, "queued")
+    return (await store.take([unit]))[0]
 
 
 async def test_the_same_arrival_twice_is_one_row_and_one_job(store):
@@ -164,10 +165,10 @@ async def test_the_index_tells_a_rescan_what_lies_where(store, tmp_path):
     await store.record(
         Entry("x", Outcome(Status.DONE, ended=(Ended(Path("/in/gone.bin"), End.TRASH, Path("/t")),)), file_id=gone)
     )
-    with Index(store.db.path) as index:
-        assert sorted(index.folders("inbox")) == ["/in", "/in/sub"]
-        assert index.folder("inbox", "/in") == {"a.safetensors": (10, 123_456_789, 7)}
-        assert index.folder("inbox", "/in/sub") == {"\udcff.bin": (10, 123_456_789, 7)}
+    with Index(store.db.path, Path("/in")) as index:
+        assert sorted(index.folders("inbox")) == ["", "sub"]
+        assert index.folder("inbox", "") == {"a.safetensors": (10, 123_456_789, 7)}
+        assert index.folder("inbox", "sub") == {"\udcff.bin": (10, 123_456_789, 7)}
 
 
 async def test_the_journal_survives_a_restart_with_every_value(tmp_path):

@@ -1,0 +1,113 @@
+"""What the face may ask of the daemon: implements api.ports.Control over the parts of the house."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from .. import __version__
+from ..api.ports import DaemonStatus
+from ..handlers import disk
+from ..rules.explain import as_json, explanation
+from ..rules.identify import identify, known_as
+from ..rules.pipeline import decide
+from ..rules.terms import Facts, Job, JobState, Lane, Mode
+from ..store import files, jobs
+from ..store.history import Happening, tell
+from .house import House
+from .intake import Intake
+from .lanes import Lanes
+
+
+class Control:
+    """Orders from outside."""
+
+    def __init__(self, house: House, intake: Intake, lanes: Lanes, started: float) -> None:
+        self._house, self._intake, self._lanes, self._started = house, intake, lanes, started
+        self.ready = False
+
+    def status(self) -> DaemonStatus:
+        """The process's own state."""
+        workers = {str(lane): n for lane, n in self._house.config.lanes.items()}
+        return DaemonStatus(
+            __version__, os.getpid(), self._started, self.ready, self._intake.count(), workers, self._intake.notices()
+        )
+
+    async def rescan(self, watch: str | None) -> list[str]:
+        """Compare one watch, or all, with the disk. Raises KeyError for an unknown name."""
+        names = [w.name for w in self._house.config.watches if w.enabled]
+        if watch is not None:
+            if watch not in names:
+                raise KeyError(watch)
+            names = [watch]
+        for name in names:
+            self._intake.doubt(name, "asked for")
+        return names
+
+    async def pause_watch(self, name: str, paused: bool) -> bool:
+        """Pause or resume a watch."""
+        return await self._intake.pause(name, paused)
+
+    async def cancel_job(self, job_id: int) -> bool:
+        """Cancel an open job: a running one stops at its next step, the file it was for is held."""
+        store = self._house.store
+        job = await store.write(jobs.cancel, job_id, store.now())
+        if job is None:
+            return False
+        self._lanes.cancel(job_id)
+        if "file" in job.payload and job.state is not JobState.RUNNING:
+            await store.write(files.set_state, int(str(job.payload["file"])), "held", "cancelled")
+        await self._tell(job, "cancelled")
+        return True
+
+    async def pause_job(self, job_id: int) -> bool:
+        """Hold back a queued job."""
+        return await self._house.store.write(jobs.pause, job_id)
+
+    async def resume_job(self, job_id: int) -> bool:
+        """Queue a paused job again."""
+        done = await self._house.store.write(jobs.resume, job_id)
+        self._lanes.wake()
+        return done
+
+    async def retry_job(self, job_id: int) -> bool:
+        """Queue a failed or cancelled job again."""
+        store = self._house.store
+        done = await store.write(jobs.retry, job_id, store.now())
+        job = await store.read(jobs.get, job_id)
+        if done and job is not None and "file" in job.payload:
+            await store.write(files.set_state, int(str(job.payload["file"])), "queued")
+        self._lanes.wake()
+        return done
+
+    async def pause_lane(self, lane: Lane, paused: bool) -> None:
+        """Pause or resume a whole lane."""
+        await self._house.store.write(jobs.pause_lane, lane, paused)
+        self._lanes.wake()
+
+    async def explain(self, path: Path) -> str | None:
+        """What a file in a folder of ours is, and what would be done."""
+        house = self._house
+        try:
+            real = await asyncio.to_thread(path.resolve, True)
+            if not any(root in real.parents for root in house.places.roots):
+                return None
+            facts, stamp = await asyncio.to_thread(lambda: (identify(real), disk.stamp(real)))
+        except (OSError, ValueError, RuntimeError):  # missing, a name no disk can hold, a loop of links
+            return None
+        watch = house.watch_of(real)
+        known = await house.store.known(real, stamp, watch)
+        known_facts: Facts = known_as(facts, known)
+        verdict = decide(house.pipeline(watch), known_facts, known, house.store.now())
+        return as_json(explanation(known_facts, verdict))
+
+    def inbox(self, watch: str | None) -> Path | None:
+        """The folder that uploads go to."""
+        inboxes = [w for w in self._house.config.watches if w.mode is Mode.INBOX and w.enabled]
+        found = [w for w in inboxes if watch is None or w.name == watch]
+        return found[0].path if found else None
+
+    async def _tell(self, job: Job, status: str) -> None:
+        store = self._house.store
+        await store.write(tell, Happening("job", None, status=status, note=job.title, job_id=job.id), store.now())

@@ -1,0 +1,183 @@
+"""The conveyor: the walk of one unit, a call a row: identify, decide, record, and a Job for what should be done.
+
+What must hold: an arrival that the store knows unchanged does nothing (own writes, double events, rescans); a unit is recorded with its
+verdict and its job in one transaction; a file that cannot be read is a record with a reason, and never ends the conveyor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+
+from ..handlers import disk
+from ..handlers.table import HANDLERS
+from ..rules.identify import identify, known_as
+from ..rules.pipeline import decide
+from ..rules.terms import (
+    Action,
+    Arrival,
+    Condition,
+    Departure,
+    End,
+    Ended,
+    Facts,
+    Kind,
+    Known,
+    Lane,
+    Mode,
+    Stamp,
+    Verdict,
+    Watch,
+)
+from ..store import files
+from ..store.files import Unit
+from ..store.jobs import NewJob
+from .house import House
+from .readback import read_back
+
+BATCH = 256
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A unit that was looked at: its stamps and what it is."""
+
+    arrival: Arrival
+    watch: Watch
+    stamps: Mapping[Path, Stamp]
+    facts: Facts
+
+
+class Conveyor:
+    """Takes Arrivals and Departures in batches."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._belt: asyncio.Queue[Arrival] = asyncio.Queue()
+
+    def put(self, arrivals: Iterable[Arrival]) -> None:
+        """Lay units onto the belt."""
+        for arrival in arrivals:
+            self._belt.put_nowait(arrival)
+
+    def __len__(self) -> int:
+        return self._belt.qsize()
+
+    async def run(self) -> None:
+        """Take what lies on the belt, as many at once as are there, for ever."""
+        while True:
+            batch = [await self._belt.get()]
+            while not self._belt.empty() and len(batch) < BATCH:
+                batch.append(self._belt.get_nowait())
+            try:
+                await self.take(batch)
+            except Exception:  # noqa: BLE001
+                # one of the three broad excepts of the house: a surprise in one batch must not stop all that come after it;
+                # what it left undone is found again by the next rescan, since nothing of it was recorded
+                _log.exception("a batch could not be taken", units=[str(a.lead) for a in batch[:5]], count=len(batch))
+
+    async def take(self, batch: Sequence[Arrival]) -> None:
+        """The walk of a batch of units, up to their jobs."""
+        house = self._house
+        watches = {a.watch: house.watch(a.watch) for a in batch}
+        wanted = [a for a in batch if watches[a.watch] is not None and not house.moving(a.lead)]
+        seen = await asyncio.to_thread(_look, wanted, {n: w for n, w in watches.items() if w is not None})
+        same = await house.store.read(files.unchanged, [s.stamps for s in seen])
+        new = [s for s, known in zip(seen, same, strict=True) if not known]
+        edits = [s for s in new if s.watch.mode is Mode.DATASET]
+        if edits:
+            await read_back(house, [(s.arrival.lead, s.stamps, s.facts) for s in edits])
+        rest = [s for s in new if s.watch.mode is not Mode.DATASET]
+        rest = await asyncio.to_thread(_identified, rest)
+        memories = await house.store.read(files.known_many, [(s.arrival.lead, s.stamps[s.arrival.lead], s.watch) for s in rest])
+        units = [self._decided(s, known) for s, known in zip(rest, memories, strict=True)]
+        if units:
+            await house.store.take(units)
+
+    def _decided(self, seen: Seen, known: Known) -> Unit:
+        house, watch = self._house, seen.watch
+        facts = known_as(seen.facts, known)
+        verdict = decide(house.pipeline(watch), facts, known, house.store.now())
+        job = plan_job(watch, seen.arrival.lead, seen.stamps, facts, verdict)
+        ends: tuple[Ended, ...] = ()
+        state = "queued"
+        if job is None:
+            state = "left" if watch.mode is Mode.INBOX else "done"
+            note = verdict.why if watch.mode is Mode.INBOX else ""
+            ends = tuple(Ended(path, End.LEFT, path, note) for path in seen.stamps) if watch.mode is Mode.INBOX else ()
+        return Unit(watch.name, seen.arrival.lead, seen.stamps, facts, verdict, job, state, ends)
+
+    async def depart(self, departures: Sequence[Departure]) -> None:
+        """Paths that somebody else took away: their rows say so, and datasets forget the pictures."""
+        house = self._house
+        gone = [d for d in departures if not house.moving(d.path)]
+        if gone:
+            await house.store.depart([(d.watch, d.path) for d in gone])
+
+    async def reenter(self, file_id: int) -> bool:
+        """Walk a known unit again from "decide": its type was set, or a person released it."""
+        rows = await self._house.store.read(files.unit, file_id)
+        here = [r for r in rows if r.present]
+        if not here:
+            return False
+        lead = here[0]
+        await self._house.store.write(files.forget_stamp, lead.id)
+        self.put([Arrival(lead.watch, lead.path, lead.stamp, tuple(r.path for r in here[1:]))])
+        return True
+
+
+def _look(batch: Sequence[Arrival], watches: Mapping[str, Watch]) -> list[Seen]:
+    """The stamps of each unit as it lies there now; units that are gone or are links of ours are left out."""
+    found = []
+    for a in batch:
+        try:
+            stamps = {path: disk.stamp(path) for path in (a.lead, *a.companions)}
+        except OSError:
+            continue  # gone again: its departure is told by another way
+        found.append(Seen(a, watches[a.watch], stamps, Facts(a.lead, Kind.OTHER, stamps[a.lead].size)))
+    return found
+
+
+def _identified(seen: Sequence[Seen]) -> list[Seen]:
+    found = []
+    for s in seen:
+        try:
+            facts = identify(s.arrival.lead, s.arrival.companions)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            facts = replace(s.facts, condition=Condition.UNKNOWN, reason=f"unreadable: {os.strerror(error.errno or 0)}")
+        if not s.arrival.whole and facts.condition is Condition.OK:
+            facts = replace(facts, condition=Condition.INVALID, reason="unfinished")
+        found.append(replace(s, facts=facts))
+    return found
+
+
+def plan_job(watch: Watch, lead: Path, stamps: Mapping[Path, Stamp], facts: Facts, verdict: Verdict) -> NewJob | None:
+    """The Job that performs a verdict, None when there is nothing to do. A library's model is hashed in the background."""
+    stamp = stamps[lead]
+    key = f"{stamp.dev}:{stamp.ino}:{stamp.size}:{stamp.mtime_ns}:{len(stamps)}:{os.fspath(lead)}"
+    if verdict.actions:
+        title = f"{', '.join(a.verb for a in verdict.actions)}: {lead.name}"
+        payload = {"actions": [as_data(a) for a in verdict.actions], "step": 0}
+        return NewJob(f"perform:{key}", lane_of(verdict.actions), title, payload, priority=5)
+    if watch.mode is Mode.LIBRARY and facts.kind is Kind.MODEL and facts.condition in (Condition.OK, Condition.UNKNOWN):
+        return NewJob(f"track:{key}", Lane.HASH, f"hash: {lead.name}", {"actions": [{"verb": "track"}], "step": 0}, priority=-5)
+    return None
+
+
+def lane_of(actions: Sequence[Action]) -> Lane:
+    """The lane of a job of several actions: the hash lane as soon as one of them reads the whole file."""
+    needs = any(HANDLERS[a.verb].lane is Lane.HASH for a in actions if a.verb in HANDLERS)
+    return Lane.HASH if needs else Lane.CPU
+
+
+def as_data(action: Action) -> dict[str, object]:
+    """An action as a job's payload keeps it."""
+    return {"verb": action.verb, "params": dict(action.params)}

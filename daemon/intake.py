@@ -1,0 +1,211 @@
+"""Intake: from dirty paths to Arrivals. The watcher's hints, the rescans and `rescan` over HTTP enter here by one door.
+
+What must hold: every doubt (start, overflow, lost root, a person's wish) ends in a full comparison with the store; looks at the disk run
+in a thread; nothing wakes while nothing is dirty; a paused watch is not looked at, and compared in full when it resumes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import structlog
+
+from ..rules.ignores import Ignores
+from ..rules.terms import Departure, FileEvent, Watch
+from ..store import history
+from ..store.index import Index
+from .conveyor import Conveyor
+from .hints import WatchState
+from .house import House
+from .looking import look_many
+from .rescan import Difference, rescan
+from .settling import Settling, Waiting
+from .watcher import Watcher
+
+LOOKS = 512  # paths looked at in one go
+_log = structlog.get_logger()
+
+
+class Intake:
+    """Watches every folder of the config and lays what settles onto the conveyor."""
+
+    def __init__(self, house: House, conveyor: Conveyor, clock: Callable[[], float] = time.monotonic) -> None:
+        self._house, self._conveyor, self._clock = house, conveyor, clock
+        self._settling: dict[str, Settling] = {w.name: Settling(w) for w in house.config.watches}
+        self._ignores = {w.name: Ignores(w.ignore, w.max_depth) for w in house.config.watches}
+        self._wake = asyncio.Event()
+        self._doubts: dict[str, str] = {}
+        self._doubted = asyncio.Event()
+        self._scanned: dict[str, asyncio.Event] = {w.name: asyncio.Event() for w in house.config.watches}
+        self._stopping = False
+        self.paused: set[str] = set()
+        loop = asyncio.get_running_loop()
+        self._watcher = Watcher(
+            house.config.watches,
+            lambda: _discard(loop.call_soon_threadsafe(self._wake.set)),
+            lambda name, reason: _discard(loop.call_soon_threadsafe(self.doubt, name, reason)),
+        )
+
+    # ------------------------------------------------------------ life
+
+    async def start(self) -> None:
+        """Begin to watch; each watch asks for its first comparison once it listens."""
+        self.paused = {w.name for w in await self._house.store.read(history.watches) if w.paused}
+        await asyncio.to_thread(self._watcher.start)
+        for watch in self._house.config.watches:
+            if not watch.enabled:
+                await self._house.store.write(history.set_watch, watch.name, "disabled")
+
+    async def stop(self) -> None:
+        """End the watcher's threads."""
+        self._stopping = True
+        await asyncio.to_thread(self._watcher.stop)
+
+    async def run(self) -> None:
+        """Settle what is dirty, for ever."""
+        while True:
+            now = self._clock()
+            for event in self._watcher.drain():
+                self._touch(event, now)
+            deadlines = [d for name in self._settling if (d := await self._round(name)) is not None]
+            if deadlines and min(deadlines) <= self._clock():
+                continue
+            await self._sleep(min(deadlines) - self._clock() if deadlines else None)
+
+    async def _sleep(self, seconds: float | None) -> None:
+        try:
+            async with asyncio.timeout(None if seconds is None else max(0.005, seconds)):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        self._wake.clear()
+
+    def _touch(self, event: FileEvent, now: float) -> None:
+        settling = self._settling.get(event.watch)
+        if settling is not None and event.watch not in self.paused and not self._house.moving(event.path):
+            settling.touch(event.path, now, event.closed)
+
+    async def _round(self, name: str) -> float | None:
+        """Look at what is due in one watch and lay down what settled; returns when to come back."""
+        settling = self._settling[name]
+        watch = self._house.watch(name)
+        if watch is None or name in self.paused or (not len(settling) and settling.next_deadline() is None):
+            return None
+        due = settling.due(self._clock())
+        for start in range(0, len(due), LOOKS):
+            part = due[start : start + LOOKS]
+            looks = await asyncio.to_thread(look_many, part, watch.path, self._ignores[name])
+            now = self._clock()
+            for path, look in zip(part, looks, strict=True):
+                settling.look(path, look, now)
+        self._conveyor.put(settling.ready(self._clock()))
+        departures = settling.departures()
+        if departures:
+            await self._conveyor.depart(departures)
+        return settling.next_deadline()
+
+    # ------------------------------------------------------------ comparing
+
+    def doubt(self, name: str, reason: str) -> None:
+        """Ask for a full comparison of a watch."""
+        self._doubts[name] = reason
+        self._doubted.set()
+
+    async def rescan(self, names: Iterable[str]) -> None:
+        """Compare watches with the store, and wait until that is done."""
+        waiting = []
+        for name in names:
+            self._scanned[name] = asyncio.Event()
+            waiting.append(self._scanned[name].wait())
+            self._watcher.check(name)
+            self.doubt(name, "asked for")
+        await asyncio.gather(*waiting)
+
+    async def compare(self) -> None:
+        """Make the comparisons that were asked for, one at a time, for ever."""
+        while True:
+            await self._doubted.wait()
+            self._doubted.clear()
+            while self._doubts:
+                name = next(iter(self._doubts))
+                reason = self._doubts.pop(name)
+                watch = self._house.watch(name)
+                if watch is not None and watch.enabled:
+                    await self._compare(watch, reason)
+                self._scanned[name].set()
+
+    async def _compare(self, watch: Watch, reason: str) -> None:
+        store = self._house.store
+        health = self._watcher.state(watch.name)
+        if watch.name in self.paused:
+            await store.write(history.set_watch, watch.name, "paused")
+            return
+        last = await store.read(history.watch_root, watch.name)
+        found = await asyncio.to_thread(self._walk, watch, last)
+        _log.info(
+            "compared", watch=watch.name, reason=reason, files=found.files, dirty=len(found.dirty), gone=len(found.departed)
+        )
+        state = str(health.state) if found.root_ok else str(WatchState.MISSING)
+        detail = health.reason if found.root_ok else "the folder is not there, or not the one it was"
+        await store.write(history.set_watch, watch.name, state, detail)
+        if found.root_ok:
+            await store.write(history.set_scanned, watch.name, store.now(), found.files, found.root)
+        now = self._clock()
+        settling = self._settling[watch.name]
+        for path in found.dirty:
+            if not self._house.moving(path):
+                settling.touch(path, now)
+        if found.departed:
+            await self._conveyor.depart([Departure(watch.name, path) for path in found.departed])
+        self._wake.set()
+
+    def _walk(self, watch: Watch, last: tuple[int, int] | None) -> Difference:
+        with Index(self._house.store.db.path, watch.path) as index:
+            return rescan(watch, index, self._ignores[watch.name], last, lambda: self._stopping)
+
+    # ------------------------------------------------------------ questions and orders
+
+    async def pause(self, name: str, paused: bool) -> bool:
+        """Pause or resume a watch; False when there is none of that name."""
+        watch = self._house.watch(name)
+        if watch is None or not await self._house.store.write(history.pause_watch, name, paused):
+            return False
+        if paused:
+            self.paused.add(name)
+            self._settling[name] = Settling(watch)
+            await self._house.store.write(history.set_watch, name, "paused")
+        else:
+            self.paused.discard(name)
+            self.doubt(name, "resumed")
+        return True
+
+    def waiting(self) -> list[Waiting]:
+        """Every path that has not arrived, and why."""
+        return [w for settling in self._settling.values() for w in settling.waiting()]
+
+    def notices(self) -> tuple[str, ...]:
+        """What a person should know of the watches: a limit that was reached, a folder that is not there."""
+        found = []
+        for watch in self._house.config.watches:
+            health = self._watcher.state(watch.name)
+            if health.state in (WatchState.LIMITED, WatchState.MISSING) and watch.enabled:
+                found.append(f"{watch.name}: {health.reason}")
+        return tuple(found)
+
+    def count(self) -> int:
+        """How many paths wait."""
+        return sum(len(settling) for settling in self._settling.values())
+
+    def touch(self, path: Path) -> None:
+        """Look at a path again: an action found it changed."""
+        watch = self._house.watch_of(path)
+        if watch is not None:
+            self._settling[watch.name].touch(path, self._clock())
+            self._wake.set()
+
+
+def _discard(handle: asyncio.Handle) -> None:
+    """The watcher's callbacks return nothing."""

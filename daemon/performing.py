@@ -1,0 +1,386 @@
+"""Performing: the actions of one unit, one after another, each as staging, intent, moves, record.
+
+What must hold: before the first move of an action its intent is durable, after the last one its Outcome is recorded with the job's next
+step in the same transaction; a crash anywhere in between is finished by `recover` at the next start, from the journal alone; the same
+content never gets two blobs and a dataset never two batches at once (locks by digest and by dataset).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import structlog
+
+from ..handlers import disk, hashing
+from ..handlers.table import HANDLERS
+from ..handlers.task import Handler, Task
+from ..rules.pipeline import decide
+from ..rules.terms import (
+    Action,
+    Digests,
+    End,
+    Ended,
+    Facts,
+    Item,
+    Job,
+    Kind,
+    Known,
+    Lane,
+    Mode,
+    Model,
+    Outcome,
+    Param,
+    Prepared,
+    Status,
+)
+from ..store import codec, datasets, files, history, jobs, models
+from ..store.jobs import NewJob
+from ..store.rows import FileRow
+from ..store.store import Entry
+from .conveyor import as_data, lane_of
+from .house import House
+
+TAKEN_TRIES = 5  # times that another name is looked for when somebody takes ours first
+NOW_PRIORITY = 10  # a picture dropped now overtakes a bulk job
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The actions of a job and how far it came."""
+
+    actions: tuple[Action, ...]
+    step: int
+
+    @classmethod
+    def of(cls, job: Job) -> Chain:
+        """The chain that a job's payload holds."""
+        raw = job.payload["actions"]
+        assert isinstance(raw, list)
+        return cls(tuple(Action(a["verb"], _params(a.get("params", {}))) for a in raw), int(str(job.payload["step"])))
+
+    def after(self, job: Job, step: int) -> Mapping[str, object] | None:
+        """The payload once `step` is done; None when that was the last."""
+        return {**job.payload, "step": step + 1} if step + 1 < len(self.actions) else None
+
+
+def _params(raw: Mapping[str, object]) -> dict[str, Param]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}  # type: ignore[misc]
+
+
+class Performer:
+    """Performs jobs of the hash and cpu lanes. `on_deploy` is called when models became wanted (or their blobs changed)."""
+
+    def __init__(self, house: House, on_deploy: Callable[[], None], on_changed: Callable[[Path], None]) -> None:
+        self._house, self._on_deploy, self._on_changed = house, on_deploy, on_changed
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, *keys: str) -> AsyncIterator[None]:
+        """Hold the locks of these names; they vanish when nobody wants them any more."""
+        async with contextlib.AsyncExitStack() as stack:
+            for key in sorted(keys):
+                lock, users = self._locks.get(key, (asyncio.Lock(), 0))
+                self._locks[key] = (lock, users + 1)
+                stack.callback(self._leave, key)
+                await stack.enter_async_context(lock)
+            yield
+
+    def _leave(self, key: str) -> None:
+        lock, users = self._locks.pop(key)
+        if users > 1:
+            self._locks[key] = (lock, users - 1)
+
+    # ------------------------------------------------------------ one job
+
+    async def perform(self, job: Job, tick: Callable[[float], None]) -> None:
+        """All actions of a job from its step on. Raises disk.NoRoom, hashing.Cancelled, or what surprised us."""
+        house = self._house
+        chain = Chain.of(job)
+        for step in range(chain.step, len(chain.actions)):
+            unit = await self._unit(job)
+            if unit is None:
+                await self._finish(job, None, Outcome(Status.SKIPPED, "the file is gone"))
+                return
+            try:
+                stop = await self._step(job, chain, step, unit, tick)
+            except disk.Changed as error:
+                await self._finish(job, unit[0], Outcome(Status.SKIPPED, str(error)))
+                self._on_changed(unit[0].path)
+                return
+            if stop:
+                return
+        rows = await self._unit(job)
+        if rows and rows[0].present and rows[0].state == "queued":  # actions that left the file where it is
+            await house.store.write(files.set_state, rows[0].id, "done")
+
+    async def _unit(self, job: Job) -> list[FileRow] | None:
+        if "path" in job.payload:
+            row = await self._house.store.read(files.at, Path(str(job.payload["path"])))
+            return [row] if row else None
+        rows = await self._house.store.read(files.unit, int(str(job.payload["file"])))
+        return rows if rows and (rows[0].present or rows[0].end is not None) else None
+
+    async def _step(self, job: Job, chain: Chain, step: int, rows: Sequence[FileRow], tick: Callable[[float], None]) -> bool:
+        """One action; True when the chain ends here."""
+        action = chain.actions[step]
+        if action.verb == "caption":
+            return await self._queue_caption(job, chain, step, rows)
+        digests = await self._digests(action.verb, rows, tick)
+        keys = [f"sha:{digests.sha256}"] if digests else []
+        if action.verb in ("unpack", "dataset"):
+            keys.append(f"dataset:{self._slug(action).casefold()}")
+        async with self._alone(*keys):
+            prepared, intent = await self._prepare_and_move(job, step, action, rows, digests, tick)
+            outcome = prepared.outcome
+            stop = _stops(outcome, rows[0])
+            entry = self._entry(action, prepared, rows, job, None if stop else chain.after(job, step), intent)
+            await self._house.store.record(entry)
+            self._house.mine -= _paths(prepared)  # not before: their own departures must not be taken for somebody else's
+        await self._tidy(prepared)
+        if outcome.deploy or (outcome.models and any(m.in_hub for m in outcome.models)):
+            self._on_deploy()
+        return stop
+
+    @staticmethod
+    def _slug(action: Action) -> str:
+        return action.text("dataset") or action.text("name")
+
+    async def _prepare_and_move(
+        self, job: Job, step: int, action: Action, rows: Sequence[FileRow], digests: Digests | None, tick: Callable[[float], None]
+    ) -> tuple[Prepared, int | None]:
+        house = self._house
+        for attempt in range(TAKEN_TRIES):
+            task = await self._task(action, rows, digests)
+            if action.verb == "track":
+                prepared = _track(task)
+            else:
+                handler: Handler = HANDLERS[action.verb]
+                prepared = await asyncio.to_thread(handler.prepare, task, house.tools(tick))
+            if not prepared.moves:
+                return prepared, None
+            intent = await house.store.intend(action.verb, prepared, rows[0].id, job, step)
+            try:
+                house.mine |= _paths(prepared)
+                await asyncio.to_thread(disk.carry_out, prepared.moves)
+            except (disk.Changed, disk.Taken, OSError) as error:
+                house.mine -= _paths(prepared)
+                await house.store.write(history.settle_intent, intent)
+                await self._tidy(prepared)
+                if not isinstance(error, disk.Taken) or attempt == TAKEN_TRIES - 1:
+                    raise
+                continue
+            return prepared, intent
+        raise AssertionError("unreachable")
+
+    async def _task(self, action: Action, rows: Sequence[FileRow], digests: Digests | None) -> Task:
+        house, lead = self._house, rows[0]
+        facts = codec.loads(Facts, lead.facts) if lead.facts else Facts(lead.path, Kind(lead.kind), lead.stamp.size)
+        kept = None
+        if digests is not None:
+            model = await house.store.read(models.get, digests.sha256)
+            kept = (
+                model.blob
+                if model is not None and model.in_hub and await asyncio.to_thread(os.path.lexists, model.blob)
+                else None
+            )
+        slug = self._slug(action) if action.verb in ("unpack", "dataset") else None
+        holdings = await house.store.read(datasets.holdings, slug) if slug else None
+        unit = {row.path: row.stamp for row in rows if row.present}
+        if facts.folder:
+            unit = {facts.path: await asyncio.to_thread(disk.stamp, facts.path)} if facts.path.exists() else {}
+        return Task(
+            action, facts, facts.path if facts.folder else lead.path, unit, house.token(), house.store.now(),
+            house.watch(lead.watch), digests, kept, holdings,
+        )  # fmt: skip
+
+    async def _digests(self, verb: str, rows: Sequence[FileRow], tick: Callable[[float], None]) -> Digests | None:
+        """The digests of the lead: remembered, or read now (the first step of performing)."""
+        house, lead = self._house, rows[0]
+        if verb != "track" and not HANDLERS[verb].needs_digest:
+            return None
+        if lead.sha256 and lead.xxh3:
+            return Digests(lead.sha256, lead.xxh3, lead.stamp.size)
+        size = max(1, lead.stamp.size)
+        facts = codec.loads(Facts, lead.facts) if lead.facts else None
+        before = await asyncio.to_thread(disk.stamp, lead.path)
+        if facts is not None and facts.folder:
+            names = await asyncio.to_thread(_files_below, facts.path)
+            found = await asyncio.to_thread(
+                hashing.digest_folder, facts.path, names, lambda n: tick(min(1.0, n / max(1, facts.size)))
+            )
+        else:
+            found = await asyncio.to_thread(hashing.digest, lead.path, lambda n: tick(min(1.0, n / size)))
+            if before != lead.stamp or await asyncio.to_thread(disk.stamp, lead.path) != before:
+                raise disk.Changed(f"{lead.path} changed while it was hashed")
+        await house.store.write(files.set_digests, lead.id, found.sha256, found.xxh3)
+        return found
+
+    # ------------------------------------------------------------ what follows
+
+    def _entry(
+        self, action: Action, prepared: Prepared, rows: Sequence[FileRow], job: Job | None, payload: Mapping[str, object] | None,
+        intent: int | None,
+    ) -> Entry:  # fmt: skip
+        house, lead = self._house, rows[0]
+        watch = house.dataset_watch
+        outcome = replace(prepared.outcome, ended=_with_members(prepared.outcome.ended, rows))
+        return Entry(
+            action.verb, outcome, lead.path, lead.rule, lead.id, job.id if job else None, house.owner, payload, intent,
+            self._followers(action, prepared.outcome, lead), watch.name if watch else "", house.config.datasets,
+            quiet=action.verb == "track",
+        )  # fmt: skip
+
+    def _followers(self, action: Action, outcome: Outcome, lead: FileRow) -> list[NewJob]:
+        """The jobs that an archive's pictures start: each enters once, from here, by the pipeline of its archive."""
+        if action.verb != "unpack":
+            return []
+        house = self._house
+        watch = house.watch(lead.watch)
+        pipeline = house.pipeline(watch)
+        captioned = {c.rel for c in outcome.captions}
+        new: list[NewJob] = []
+        for item in outcome.items:
+            path = house.config.datasets / item.dataset / PurePosixPath(item.rel)
+            facts = Facts(path, Kind.IMAGE, item.stamp.size, image=item.image)
+            verdict = decide(pipeline, facts, Known(watch=watch, dataset=item.dataset), house.store.now())
+            rest = [a for a in verdict.actions if a.verb not in ("dataset", "caption")]
+            if rest:
+                payload = {"path": os.fspath(path), "actions": [as_data(a) for a in rest], "step": 0}
+                new.append(NewJob(f"produced:{path}", lane_of(rest), f"{rest[0].verb}: {item.rel}", payload))
+            for wish in (a for a in verdict.actions if a.verb == "caption"):
+                if wish.text("only", "missing") == "all" or item.rel not in captioned:
+                    new.append(caption_job(wish, item, 0))
+        return new
+
+    async def _queue_caption(self, job: Job, chain: Chain, step: int, rows: Sequence[FileRow]) -> bool:
+        """The caption action: the picture's job in the caption lane."""
+        house, lead, action = self._house, rows[0], chain.actions[step]
+        where = lead.end_at if lead.end == End.DATASET else lead.path
+        found = await house.store.read(datasets.locate, where) if where else None
+        new: list[NewJob] = []
+        outcome = Outcome(Status.SKIPPED, "only pictures of a dataset are captioned by a rule: put `dataset` before `caption`")
+        if found is not None:
+            slug, rel = found
+            outcome = Outcome(Status.SKIPPED, "it has a caption")
+            has = await house.store.read(datasets.has_caption, slug, rel, action.text("set", datasets.DEFAULT_SET))
+            if action.text("only", "missing") == "all" or not has:
+                outcome = Outcome(Status.DEFERRED, f"waits for captioner {action.text('with', 'basic')}")
+                new.append(_caption_of(action, slug, rel, NOW_PRIORITY))
+        payload = chain.after(job, step)
+        await house.store.record(
+            Entry("caption", outcome, lead.path, lead.rule, lead.id, job.id, house.owner, payload, new_jobs=new, quiet=True)
+        )
+        return False
+
+    async def _tidy(self, prepared: Prepared) -> None:
+        """Clear staging, and inbox folders that our taking emptied."""
+        inboxes = [w.path for w in self._house.config.watches if w.mode is Mode.INBOX]
+
+        def work() -> None:
+            for folder in prepared.staging:
+                disk.clear(folder)
+            for move in prepared.moves:
+                for inbox in inboxes:
+                    if inbox in move.src.parents and disk.OWN not in move.src.parts:
+                        disk.prune_empty(move.src.parent, inbox)
+
+        await asyncio.to_thread(work)
+
+    async def _finish(self, job: Job, row: FileRow | None, outcome: Outcome) -> None:
+        house = self._house
+        verb = Chain.of(job).actions[-1].verb
+        path = row.path if row else None
+        await house.store.record(Entry(verb, outcome, path, None, row.id if row else None, job.id, house.owner))
+
+    # ------------------------------------------------------------ after a crash
+
+    async def recover(self) -> int:
+        """Finish or take back every intent of the process that died; returns how many there were. Then staging is cleared."""
+        house = self._house
+        rows = await house.store.read(history.intents)
+        for row in rows:
+            prepared = codec.loads(Prepared, row.prepared)
+            job = await house.store.read(jobs.get, row.job_id) if row.job_id is not None else None
+            try:
+                await asyncio.to_thread(disk.carry_out, prepared.moves, True)
+            except (disk.Changed, disk.Taken) as error:
+                _log.warning("an intent was taken back", verb=row.verb, reason=str(error))
+                await house.store.write(history.settle_intent, row.id)
+                continue
+            await self._recovered(row.verb, prepared, row.file_id, job, row.step or 0, row.id)
+        for root in house.places.roots:
+            staging = root / disk.OWN / "staging"
+            if staging.is_dir():
+                for left in await asyncio.to_thread(lambda s=staging: list(s.iterdir())):  # type: ignore[misc]
+                    await asyncio.to_thread(disk.clear, left)
+                    left.unlink(missing_ok=True) if left.is_file() else None
+        return len(rows)
+
+    async def _recovered(
+        self, verb: str, prepared: Prepared, file_id: int | None, job: Job | None, step: int, intent: int
+    ) -> None:
+        house = self._house
+        unit = await house.store.read(files.unit, file_id) if file_id is not None else []
+        if not unit:  # captions have no file of their own: the entry is all there is
+            watch = house.dataset_watch
+            entry = Entry(
+                verb, prepared.outcome, None, None, None, job.id if job else None, "", None, intent, (), watch.name if watch else "",
+                house.config.datasets,
+            )  # fmt: skip
+        else:
+            action = Chain.of(job).actions[step] if job else Action(verb)
+            payload = None if job is None or _stops(prepared.outcome, unit[0]) else Chain.of(job).after(job, step)
+            entry = self._entry(action, prepared, unit, job, payload, intent)
+        await house.store.record(replace(entry, by_recovery=True))
+        await self._tidy(prepared)
+
+
+def _paths(prepared: Prepared) -> set[Path]:
+    return {path for move in prepared.moves for path in (move.src, move.dst)}
+
+
+def _stops(outcome: Outcome, lead: FileRow) -> bool:
+    """Whether nothing more is to be done with a unit: an action failed for good, or put it aside."""
+    ended = {e.path: e.end for e in outcome.ended}.get(lead.path)
+    return outcome.status is Status.FAILED or ended in (End.TRASH, End.QUARANTINE)
+
+
+def _with_members(ended: tuple[Ended, ...], rows: Sequence[FileRow]) -> tuple[Ended, ...]:
+    """The ends of a folder's files beside the end of the folder that moved whole."""
+    named = {e.path for e in ended}
+    more = []
+    for e in ended:
+        inside = [r.path for r in rows if r.present and r.path not in named and e.path in r.path.parents]
+        more += [Ended(path, e.end, e.at / path.relative_to(e.path), e.note) for path in inside]
+    return (*ended, *more)
+
+
+def _track(task: Task) -> Prepared:
+    """A library's model, hashed where it lies: known from now on, moved never."""
+    if task.digests is None:
+        return Prepared(Outcome(Status.FAILED, "the file could not be hashed"))
+    d = task.digests
+    model = Model(d.sha256, d.xxh3, d.size, task.lead.name, task.lead, task.facts, in_hub=False, folder=task.facts.folder)
+    return Prepared(Outcome(Status.DONE, "tracked where it lies", models=(model,)))
+
+
+def _files_below(folder: Path) -> list[str]:
+    return [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+
+
+def caption_job(action: Action, item: Item, priority: int) -> NewJob:
+    """The job that captions one picture of a dataset."""
+    return _caption_of(action, item.dataset, item.rel, priority)
+
+
+def _caption_of(action: Action, slug: str, rel: str, priority: int) -> NewJob:
+    captioner, which = action.text("with", "basic"), action.text("set", datasets.DEFAULT_SET)
+    payload = {"dataset": slug, "rel": rel, "captioner": captioner, "set": which, "only": action.text("only", "missing")}
+    key = f"caption:{slug}:{which}:{captioner}:{rel}"
+    return NewJob(key, Lane.CAPTION, f"caption {slug}/{rel} with {captioner}", payload, priority)

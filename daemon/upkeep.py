@@ -1,0 +1,89 @@
+"""Upkeep: what happens by the clock. APScheduler says when; what is to be done is asked of the store each time.
+
+What must hold: nothing here is needed for safety (a missed run costs latency only); every job is coalesced and never runs twice at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+from ..handlers import disk
+from ..store import history, jobs
+from ..store.rows import AsideRow
+from .house import House
+from .intake import Intake
+from .lanes import Lanes
+from .projection import Projection
+
+LEASES = 45  # seconds between two renewals
+AUDIT = 900  # seconds between two looks at all links
+RETENTION = 3600  # seconds between two looks at what may go from trash and quarantine
+JOBS_KEPT = 7 * 86_400.0  # seconds that done jobs are listed
+_log = structlog.get_logger()
+
+
+class Upkeep:
+    """Start and stop the clock's work."""
+
+    def __init__(self, house: House, intake: Intake, lanes: Lanes, projection: Projection) -> None:
+        self._house, self._intake, self._lanes, self._projection = house, intake, lanes, projection
+        self._clock = AsyncIOScheduler(
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}, timezone="UTC"
+        )
+
+    def start(self) -> None:
+        """Begin; each watch is compared every `rescan` seconds, give or take a quarter."""
+        for watch in self._house.config.watches:
+            if watch.enabled:
+                trigger = IntervalTrigger(seconds=int(watch.rescan), jitter=int(watch.rescan / 4))
+                self._clock.add_job(self._rescan, trigger, args=(watch.name,))
+        for work, seconds in ((self._leases, LEASES), (self._audit, AUDIT), (self._retention, RETENTION)):
+            self._clock.add_job(work, IntervalTrigger(seconds=seconds))
+        self._clock.start()
+
+    def stop(self) -> None:
+        """End."""
+        if self._clock.running:
+            self._clock.shutdown(wait=False)
+
+    async def _rescan(self, name: str) -> None:
+        self._intake.doubt(name, "from time to time")
+
+    async def _audit(self) -> None:
+        self._projection.ask()
+
+    async def _leases(self) -> None:
+        store = self._house.store
+        if self._lanes.running:
+            await store.write(jobs.renew, self._house.owner, store.now())
+        if await store.read(jobs.overdue, store.now()):
+            await store.write(jobs.sweep, store.now())
+            self._lanes.wake()
+
+    async def _retention(self) -> None:
+        """Let go what was kept long enough, and forget jobs that ended long ago."""
+        store = self._house.store
+        for row in await store.read(history.kept_aside, None, store.now()):
+            await asyncio.to_thread(_expire, row)
+            await store.write(history.set_aside_state, row.id, "expired")
+            _log.info("expired", place=row.place, path=str(row.path), original=str(row.original))
+        await store.write(jobs.prune, store.now() - JOBS_KEPT)
+
+
+def _expire(row: AsideRow) -> None:
+    """Remove one thing from our trash or quarantine, and its folder once that is empty. Refuses any other place."""
+    if disk.OWN not in row.path.parts or row.place not in row.path.parts:
+        raise ValueError(f"{row.path} is in no {row.place} folder")
+    if row.path.is_dir() and not row.path.is_symlink():
+        shutil.rmtree(row.path)
+    else:
+        row.path.unlink(missing_ok=True)
+    try:
+        row.path.parent.rmdir()
+    except OSError:
+        return

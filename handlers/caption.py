@@ -1,0 +1,55 @@
+"""caption: the texts that a captioner gave become .txt files beside their pictures.
+
+What must hold: a text that somebody else put beside a picture meanwhile is theirs and stays (it is recorded as imported); ours is
+replaced only by a newer one of ours; a text appears whole, by a rename.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..rules.terms import Caption, Move, Outcome, Prepared, Stamp, Status
+from . import disk, texts
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One picture's new text. `ours` is the stamp of the .txt that we left there before, if any."""
+
+    dataset: str
+    rel: str
+    picture: Path
+    set: str
+    text: str
+    captioner: str
+    ours: Stamp | None = None
+    active: bool = True  # the set lies beside the pictures
+
+
+def prepare(written: Sequence[Written], staged: Path) -> list[Prepared]:
+    """One Prepared for each text; `staged` is an empty staging folder on the datasets' volume."""
+    answers = [_one(w, staged / f"{n:05d}.txt") for n, w in enumerate(written)]
+    disk.sync_volume(staged)
+    return answers
+
+
+def _one(w: Written, fresh: Path) -> Prepared:
+    caption = Caption(w.dataset, w.rel, w.set, w.text, "generated", w.captioner)
+    if not w.active:
+        return Prepared(Outcome(Status.DONE, w.text, captions=(caption,)))
+    beside = w.picture.with_suffix(".txt")
+    if not w.picture.exists():
+        return Prepared(Outcome(Status.SKIPPED, "the picture is gone"))
+    found = disk.stamp(beside) if os.path.lexists(beside) else None
+    if found is not None and found != w.ours:
+        text, _ = texts.decode(beside.read_bytes()[: texts.MAX_CAPTION])
+        if text.strip():
+            theirs = Caption(w.dataset, w.rel, "", text.strip(), "imported", stamp=found)
+            return Prepared(Outcome(Status.SKIPPED, "a text lies beside it already", captions=(theirs,)))
+    fresh.write_text(w.text + "\n", encoding="utf-8")
+    caption = Caption(w.dataset, w.rel, w.set, w.text, "generated", w.captioner, disk.stamp(fresh))
+    move = Move(fresh, beside, over=found is not None)
+    return Prepared(Outcome(Status.DONE, w.text, captions=(caption,)), (move,))

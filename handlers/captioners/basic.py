@@ -1,0 +1,104 @@
+"""basic: what can be said of a picture from its pixels alone, true and without any model.
+
+Says orientation and size as displayed, light, contrast, sharpness of colour, and the dominant colours by name. What must hold: the
+same picture gives the same words; EXIF orientation is applied; transparency counts as white; nothing is guessed about the content.
+Colours are named in HSV by hue sectors of 30 degrees; light is the mean of Rec. 601 luma.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import struct
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ...rules.terms import Param
+from .protocol import Answer
+
+SIDE = 64  # pixels the picture is reduced to before it is measured
+SHARE = 0.12  # of all pixels, from which on a colour is named
+HUES = ("red", "orange", "yellow", "lime green", "green", "teal", "cyan", "azure", "blue", "violet", "magenta", "pink")
+
+
+class Basic:
+    """engine: basic. It has no options."""
+
+    batch = 8
+
+    def __init__(self, options: Mapping[str, Param]) -> None:
+        pass
+
+    def caption(self, pictures: Sequence[Path]) -> Sequence[Answer]:
+        """One sentence for each picture."""
+        return [_answer(path) for path in pictures]
+
+
+def _answer(path: Path) -> Answer:
+    from PIL import Image, ImageOps
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            with Image.open(path) as image:
+                image.draft("RGB", (SIDE * 4, SIDE * 4))  # a JPEG decodes at an eighth; others ignore it
+                size = _displayed(path)
+                small = ImageOps.exif_transpose(image)
+                if small.mode in ("RGBA", "LA", "PA") or "transparency" in small.info:
+                    small = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small.convert("RGBA"))
+                small = small.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0)
+        except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+            return Answer(error=f"the picture does not decode: {str(error)[:160]}")
+    raw = small.tobytes()
+    return Answer(describe(size, [(raw[i], raw[i + 1], raw[i + 2]) for i in range(0, len(raw), 3)]))
+
+
+def _displayed(path: Path) -> tuple[int, int]:
+    """Width and height as a viewer shows them."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        turned = image.getexif().get(274, 1) in (5, 6, 7, 8)
+        return (image.height, image.width) if turned else image.size
+
+
+def describe(size: tuple[int, int], pixels: Sequence[tuple[int, int, int]]) -> str:
+    """The sentence for a picture of this size (pixels) with these RGB samples (0..255). Pure."""
+    width, height = size
+    shape = "square" if abs(width - height) <= 0.05 * max(size) else "landscape" if width > height else "portrait"
+    luma = [0.299 * r + 0.587 * g + 0.114 * b for r, g, b in pixels]
+    mean = sum(luma) / len(luma)
+    spread = (sum((v - mean) ** 2 for v in luma) / len(luma)) ** 0.5
+    light = (
+        "very dark"
+        if mean < 40
+        else "dark"
+        if mean < 90
+        else "evenly lit"
+        if mean < 165
+        else "bright"
+        if mean < 225
+        else "very bright"
+    )
+    contrast = "flat" if spread < 18 else "soft contrast" if spread < 50 else "strong contrast"
+    counts: dict[str, int] = {}
+    for pixel in pixels:
+        name = colour(*pixel)
+        counts[name] = counts.get(name, 0) + 1
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    named = [name for name, n in ranked if n >= SHARE * len(pixels)][:3] or [ranked[0][0]]
+    colours = named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
+    return f"a {shape} picture, {width}x{height}, {light}, {contrast}, mostly {colours}"
+
+
+def colour(red: int, green: int, blue: int) -> str:
+    """The plain name of an RGB colour (0..255 each)."""
+    hue, saturation, value = colorsys.rgb_to_hsv(red / 255, green / 255, blue / 255)
+    if value < 0.16:
+        return "black"
+    if saturation < 0.12:
+        return "white" if value > 0.88 else "light grey" if value > 0.65 else "grey" if value > 0.35 else "dark grey"
+    name = HUES[int(hue * 12 + 0.5) % 12]
+    if name in ("orange", "red") and value < 0.62 and saturation > 0.25:
+        return "brown"
+    return f"dark {name}" if value < 0.4 else f"pale {name}" if saturation < 0.35 else name
