@@ -295,7 +295,7 @@ def load_yaml(path: Path) -> dict[str, object]:
     """A table file as plain data. Raises TableError when it is no mapping with a version."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     with path.open(encoding="utf-8") as file:
-        data = yaml.load(file, Loader=loader)
+        data = yaml.load(file, Loader=loader)  # nosec B506 (a safe loader, the C one where there is one)
     if not isinstance(data, dict) or not isinstance(data.get("version"), int):
         raise TableError(f"{path.name}: expected a mapping with a version")
     return data
