@@ -19,7 +19,7 @@ from .problems import Handler, Refused, problem
 
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.-]+))(?::[0-9]{1,5})?", re.ASCII)
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # bound to every address: no name to allow  # nosec B104
+WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # bound to every address: no name to allow
 
 HEADERS = {
     "Content-Security-Policy": (

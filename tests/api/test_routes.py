@@ -199,7 +199,7 @@ async def test_a_name_that_is_no_utf8_is_shown_with_escapes(face, client, make_a
         ("/files?after=-1", "after"),
         ("/files?after=99999999999999999999", "after"),
         ("/files?state=nope", "state"),
-        ("/files?sate=held", "sate"),
+        ("/files?mode=held", "mode"),
         ("/files?kind=image&kind=model", "kind"),
         ("/jobs?lane=gpu", "lane"),
         ("/jobs?state=x", "state"),
