@@ -28,8 +28,12 @@ def safe_name(given: str) -> str | None:
     at most LONGEST bytes of UTF-8 with its suffix kept. None when nothing is left of it."""
     last = re.split(r"[/\\]", given)[-1].encode("utf-8", "replace").decode()
     kept = "".join(ch for ch in last if unicodedata.category(ch) not in ("Cc", "Zl", "Zp"))
-    kept = kept.strip().lstrip(". ").rstrip(". ")
-    return _shortened(kept) or None
+    return _shortened(_trimmed(kept)) or None
+
+
+def _trimmed(name: str) -> str:
+    """Without dots and blanks (of any alphabet) at either end, however they are mixed."""
+    return re.sub(r"^[\s.]+|[\s.]+$", "", name)
 
 
 def _shortened(name: str) -> str:
@@ -39,7 +43,8 @@ def _shortened(name: str) -> str:
     if not dot or len(suffix.encode()) > 20:
         stem, dot, suffix = name, "", ""
     room = LONGEST - len((dot + suffix).encode())
-    return stem.encode()[:room].decode("utf-8", "ignore").rstrip(". ") + dot + suffix
+    stem = stem.encode()[:room].decode("utf-8", "ignore")
+    return _trimmed(stem) + dot + suffix
 
 
 def part_path(folder: Path, name: str) -> Path:
