@@ -19,6 +19,7 @@ from aiohttp import web
 
 from ..api.app import build
 from ..api.ports import FaceSettings
+from ..api.upload import clear_leftovers
 from ..rules.terms import Job, Lane, Mode
 from ..store import history, jobs
 from ..store.database import Corrupt, Database
@@ -71,6 +72,8 @@ def _make_folders(config: Config) -> None:
     inboxes = [w.path for w in config.watches if w.mode is Mode.INBOX]
     for folder in (config.data_dir, config.hub, config.datasets, *inboxes):
         folder.mkdir(parents=True, exist_ok=True)
+    for inbox in inboxes:
+        clear_leftovers(inbox)  # uploads that a crash cut off
 
 
 @contextlib.asynccontextmanager
@@ -123,7 +126,7 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     if mended or back:
         _log.info("after a crash", intents_finished=mended, jobs_back=back)
 
-    control = Control(house, intake, lanes, started)
+    control = Control(house, intake, conveyor, lanes, started)
 
     def spawn(work: Coroutine[None, None, None], name: str) -> None:
         running.tasks.append(tasks.create_task(work, name=name))

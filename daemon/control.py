@@ -15,6 +15,7 @@ from ..rules.pipeline import decide
 from ..rules.terms import Facts, Job, JobState, Lane, Mode
 from ..store import files, jobs
 from ..store.history import Happening, tell
+from .conveyor import Conveyor
 from .house import House
 from .intake import Intake
 from .lanes import Lanes
@@ -23,15 +24,22 @@ from .lanes import Lanes
 class Control:
     """Orders from outside."""
 
-    def __init__(self, house: House, intake: Intake, lanes: Lanes, started: float) -> None:
-        self._house, self._intake, self._lanes, self._started = house, intake, lanes, started
+    def __init__(self, house: House, intake: Intake, conveyor: Conveyor, lanes: Lanes, started: float) -> None:
+        self._house, self._intake, self._conveyor = house, intake, conveyor
+        self._lanes, self._started = lanes, started
         self.ready = False
 
     def status(self) -> DaemonStatus:
         """The process's own state."""
         workers = {str(lane): n for lane, n in self._house.config.lanes.items()}
         return DaemonStatus(
-            __version__, os.getpid(), self._started, self.ready, self._intake.count(), workers, self._intake.notices()
+            __version__,
+            os.getpid(),
+            self._started,
+            self.ready,
+            self._intake.count() + len(self._conveyor),
+            workers,
+            self._intake.notices(),
         )
 
     async def rescan(self, watch: str | None) -> list[str]:

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from ..api.ports import Event
+from ..api.views import happening
 from ..store import history
-from ..store.rows import HistoryRow
 from ..store.store import Store
 
 LAG = 1000
@@ -49,7 +49,7 @@ class Feed:
             while rows := await self._store.read(history.since, self._last, BATCH):
                 self._last = rows[-1].id
                 for row in rows:
-                    self._tell(event_of(row))
+                    self._tell(happening(row))
 
     def _tell(self, event: Event) -> None:
         for queue in list(self._listeners):
@@ -57,7 +57,8 @@ class Feed:
                 queue.put_nowait(event)
             except asyncio.QueueFull:  # too slow: end it, it can resume from its last id
                 self._listeners.discard(queue)
-                queue.get_nowait()
+                while not queue.empty():  # what it has not read it will ask for: an event behind a gap would hide the gap
+                    queue.get_nowait()
                 queue.put_nowait(None)
 
     @asynccontextmanager
@@ -74,18 +75,8 @@ class Feed:
         last = after
         while last is not None and (rows := await self._store.read(history.since, last, BATCH)):
             for row in rows:
-                yield event_of(row)
+                yield happening(row)
             last = rows[-1].id
         while (event := await queue.get()) is not None:
             if event.id is None or last is None or event.id > last:
                 yield event
-
-
-def event_of(row: HistoryRow) -> Event:
-    """A line of history as an event."""
-    data: dict[str, object] = {
-        "id": row.id, "at": row.at, "event": row.event, "path": None if row.path is None else str(row.path), "verb": row.verb,
-        "status": row.status, "rule": row.rule, "note": row.note, "file": row.file_id, "job": row.job_id, "sha256": row.sha256,
-        "dataset": row.dataset,
-    }  # fmt: skip
-    return Event(row.id, row.event, data)

@@ -329,8 +329,9 @@ class Performer:
         unit = await house.store.read(files.unit, file_id) if file_id is not None else []
         if not unit:  # captions have no file of their own: the entry is all there is
             watch = house.dataset_watch
+            picture = next((house.config.datasets / k.dataset / PurePosixPath(k.rel) for k in prepared.outcome.captions), None)
             entry = Entry(
-                verb, prepared.outcome, None, None, None, job.id if job else None, "", None, intent, (), watch.name if watch else "",
+                verb, prepared.outcome, picture, None, None, job.id if job else None, "", None, intent, (), watch.name if watch else "",
                 house.config.datasets,
             )  # fmt: skip
         else:

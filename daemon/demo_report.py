@@ -1,0 +1,69 @@
+"""What the demo shows at its end: what became of each file and why, the captions, the links, the quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from .client import Row
+from .commands.common import clean, console, print_table
+from .demo_checks import Told
+from .demo_stage import DATASET, PLACES, Stage
+
+WEIGHTY = ("type=", "base=", "kind=", "condition=")
+
+
+def report(stage: Stage, told: Told) -> None:
+    """Print it all. Paths are relative to the demo's home."""
+    click.echo()
+    rows = ((d.name, *_became(stage, told.file(stage.inbox / d.name))) for d in stage.drops)
+    print_table(("dropped", "is", "ended in", "by rule", "because"), rows, "nothing was dropped")
+    click.echo(f"\ndatasets/{DATASET}/")
+    for item in sorted(told.items, key=lambda row: str(row.get("rel"))):
+        _picture(item)
+    for target in PLACES:
+        _links(stage, target)
+    click.echo("\nquarantine")
+    for row in told.aside:
+        if row.get("place") == "quarantine":
+            click.echo(clean(f"  {Path(str(row.get('path'))).name:<22} {row.get('reason')}"))
+
+
+def _became(stage: Stage, row: Row) -> tuple[str, str, str, str]:
+    kind = " ".join(str(row[name]) for name in ("type", "base") if row.get(name) not in (None, "unknown"))
+    place = short(stage.home, Path(str(row.get("end_at")))) if row.get("end") != "left" else "inbox (left there)"
+    return kind or str(row.get("kind")), place, str(row.get("rule") or "none"), headline(row)
+
+
+def headline(row: Row) -> str:
+    """The sentence that decided: the weightiest evidence of the base, else of the rest, else why the rule fired."""
+    facts = row.get("facts")
+    found = facts.get("evidence") if isinstance(facts, dict) else None
+    evidence: Iterable[Row] = [e for e in found if isinstance(e, dict)] if isinstance(found, list) else []
+    for says in ("base=", "damage=", "condition=", "kind="):
+        said = [e for e in evidence if str(e.get("says")).startswith(says)]
+        if said and row.get("end") != "left":
+            return str(max(said, key=lambda e: float(str(e.get("weight"))))["text"])
+    return str(row.get("why"))
+
+
+def short(home: Path, path: Path) -> str:
+    """A path below the home, with the long digest cut."""
+    parts = path.relative_to(home).parts if path.is_relative_to(home) else path.parts
+    return "/".join(f"{part[:8]}…" if len(part) == 64 else part for part in parts)
+
+
+def _picture(item: Row) -> None:
+    flags = item.get("flags")
+    said = f"  [{', '.join(map(str, flags))}]" if isinstance(flags, list) and flags else ""
+    source = "kept" if item.get("source") == "imported" else str(item.get("captioner"))
+    console().print(clean(f"  {item.get('rel'):<24} {item.get('caption')}  ({source}){said}"), soft_wrap=True)
+
+
+def _links(stage: Stage, target: str) -> None:
+    app = stage.app(target)
+    click.echo(f"\napps/{app.name}/")
+    for path in sorted(p for p in app.rglob("*") if p.is_symlink()):
+        console().print(clean(f"  {path.relative_to(app)} -> {short(stage.home, path.resolve())}"), soft_wrap=True)
