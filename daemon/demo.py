@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import click
@@ -28,6 +29,9 @@ from .demo_checks import Told, expected_pictures, wrongs
 from .demo_report import report
 from .demo_stage import DATASET, PLACES, Stage, build, drop_all
 from .instance import find
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 DEADLINE = 60.0  # seconds for the main job
 START, STOP = 20.0, 10.0  # seconds for the daemon to be ready, and to end
@@ -57,8 +61,8 @@ def play(keep: bool) -> int:
             code = None if kept else _stop(daemon)
         if code:
             found.append(f"the daemon ended with code {code}")
-    except Failed as error:
-        click.echo(clean(f"demo: {error}"), err=True)
+    except (Failed, NoDaemon, Refused) as error:
+        click.echo(clean(f"demo: {error}\n{_log(home)}"), err=True)
         return 1
     finally:
         if not kept:
@@ -108,7 +112,7 @@ def _start(stage: Stage, keep: bool) -> subprocess.Popen[bytes]:
 
 
 def _ready(stage: Stage, daemon: subprocess.Popen[bytes]) -> Client:
-    """A client of the daemon once it says that it is ready. Raises Failed, with the end of its log."""
+    """A client of the daemon once it says that it is ready. Raises Failed."""
     until = time.monotonic() + START
     while time.monotonic() < until and daemon.poll() is None:
         running = find(stage.home / "data")
@@ -121,7 +125,8 @@ def _ready(stage: Stage, daemon: subprocess.Popen[bytes]) -> Client:
             else:
                 return client
         time.sleep(0.05)
-    raise Failed(f"the daemon is not ready after {START:.0f} s\n{_log(stage)}")
+    ended = daemon.poll()
+    raise Failed(f"the daemon is not ready after {START:.0f} s" if ended is None else f"the daemon ended with code {ended}")
 
 
 def _stop(daemon: subprocess.Popen[bytes]) -> int:
@@ -135,8 +140,10 @@ def _stop(daemon: subprocess.Popen[bytes]) -> int:
         return daemon.wait()
 
 
-def _log(stage: Stage) -> str:
-    lines = (stage.home / "daemon.log").read_text("utf-8", "replace").splitlines()
+def _log(home: Path) -> str:
+    """The end of the daemon's log."""
+    log = home / "daemon.log"
+    lines = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
     return "\n".join(lines[-LAST_LINES:])
 
 
@@ -170,7 +177,7 @@ def _events(client: Client) -> Iterator[queue.SimpleQueue[Event]]:
 
 def _wait(stage: Stage, client: Client, events: queue.SimpleQueue[Event]) -> None:
     """Wait until all is done, telling what happens as it happens; gives up at the deadline, which the judge then sees."""
-    until, looked = time.monotonic() + DEADLINE, 0.0
+    until, looked = time.monotonic() + DEADLINE, float("-inf")
     with _progress(stage) as show:
         while time.monotonic() < until:
             try:
@@ -210,7 +217,7 @@ def _progress(stage: Stage) -> Iterator[Callable[[Event | None, Counts], None]]:
     screen = console()
     began = time.monotonic()
     if not screen.is_terminal:
-        yield lambda event, done: _line(event, began, screen.print)
+        yield lambda event, done: _line(event, began, screen)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -218,21 +225,22 @@ def _progress(stage: Stage) -> Iterator[Callable[[Event | None, Counts], None]]:
         tasks = {name: bars.add_task(f"{name:<9}", total=None) for name in ("files", "captions", "links")}
 
         def show(event: Event | None, done: Counts) -> None:
-            _line(event, began, bars.console.print)
+            _line(event, began, bars.console)
             for name, task in tasks.items():
                 bars.update(task, completed=done[name][0], total=done[name][1])
 
         yield show
 
 
-def _line(event: Event | None, began: float, out: Callable[[str], None]) -> None:
+def _line(event: Event | None, began: float, out: Console) -> None:
     """One happening as a line, if it is one a person wants to see."""
     if event is None or event.id is None:
         return
     data = event.data
     name = Path(str(data.get("path"))).name if data.get("path") else str(data.get("dataset") or "")
     what = str(data.get("verb") or event.type)
-    out(clean(f"{time.monotonic() - began:5.1f} s  {what:<10} {name:<38} {data.get('note') or data.get('status') or ''}"))
+    text = clean(f"{time.monotonic() - began:5.1f} s  {what:<10} {name:<38} {data.get('note') or data.get('status') or ''}")
+    out.print(text, soft_wrap=not out.is_terminal, no_wrap=True, overflow="ellipsis")
 
 
 # ---------------------------------------------------------------- asking
@@ -257,7 +265,7 @@ def _page(client: Client) -> list[str]:
     from urllib.request import urlopen
 
     try:
-        with urlopen(f"{client.url}/", timeout=10) as answer:  # noqa: S310  # our own loopback address
+        with urlopen(f"{client.url}/", timeout=10) as answer:  # nosec B310  # our own loopback address
             good = answer.status == 200 and answer.headers.get_content_type() == "text/html"
     except (URLError, OSError):
         good = False

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
+from ..rules.terms import End
 from .client import Row
 from .commands.common import clean, console, print_table
 from .demo_checks import Told
 from .demo_stage import DATASET, PLACES, Stage
 
-WEIGHTY = ("type=", "base=", "kind=", "condition=")
+WEIGHTY = ("base=", "damage=", "condition=", "kind=")  # what evidence is about, the most telling first
 
 
 def report(stage: Stage, told: Told) -> None:
@@ -27,24 +28,35 @@ def report(stage: Stage, told: Told) -> None:
         _links(stage, target)
     click.echo("\nquarantine")
     for row in told.aside:
-        if row.get("place") == "quarantine":
+        if row.get("place") == End.QUARANTINE:
             click.echo(clean(f"  {Path(str(row.get('path'))).name:<22} {row.get('reason')}"))
 
 
 def _became(stage: Stage, row: Row) -> tuple[str, str, str, str]:
     kind = " ".join(str(row[name]) for name in ("type", "base") if row.get(name) not in (None, "unknown"))
-    place = short(stage.home, Path(str(row.get("end_at")))) if row.get("end") != "left" else "inbox (left there)"
-    return kind or str(row.get("kind")), place, str(row.get("rule") or "none"), headline(row)
+    return kind or str(row.get("kind")), _place(stage, row), str(row.get("rule") or "none"), headline(row)
+
+
+def _place(stage: Stage, row: Row) -> str:
+    """Where a file ended; its own name is not said again."""
+    at = Path(str(row.get("end_at")))
+    if row.get("end") == End.LEFT:
+        return "inbox, left where it was"
+    if row.get("end") == End.DATASET:
+        return f"{short(stage.home, at)}, itself in the trash"
+    return short(stage.home, at.parent if at.name == row.get("name") else at)
 
 
 def headline(row: Row) -> str:
-    """The sentence that decided: the weightiest evidence of the base, else of the rest, else why the rule fired."""
+    """The sentence that matters most: what was made of an archive, why a file was left, or the weightiest evidence."""
     facts = row.get("facts")
     found = facts.get("evidence") if isinstance(facts, dict) else None
     evidence: Iterable[Row] = [e for e in found if isinstance(e, dict)] if isinstance(found, list) else []
-    for says in ("base=", "damage=", "condition=", "kind="):
+    if row.get("end") == End.LEFT or row.get("kind") == "archive":
+        return str(row.get("note") or row.get("why"))
+    for says in WEIGHTY:
         said = [e for e in evidence if str(e.get("says")).startswith(says)]
-        if said and row.get("end") != "left":
+        if said:
             return str(max(said, key=lambda e: float(str(e.get("weight"))))["text"])
     return str(row.get("why"))
 

@@ -89,7 +89,7 @@ def build(home: Path) -> Stage:
     made = (
         (samples.zipped(downloads / f"{DATASET}.zip", members), End.DATASET, "", ""),
         (samples.flux_lora(downloads / "moss_style_flux.safetensors"), End.HUB, "lora", "flux1"),
-        (samples.sd15_checkpoint(downloads / "v1-5-pruned-emaonly-fp16.safetensors"), End.HUB, "checkpoint", "sd15"),
+        (samples.sd15_checkpoint(downloads / "v1-5-pruned-emaonly-fp8.safetensors"), End.HUB, "checkpoint", "sd15"),
         (samples.sdxl_vae(downloads / "sdxl_vae.safetensors"), End.HUB, "vae", "sd-vae"),
         (_note(downloads / "shopping list.txt"), End.LEFT, "", ""),
         (samples.hostile_pickle(downloads / "free_upscaler.pth", f"touch '{mark}'"), End.QUARANTINE, "", ""),
@@ -97,9 +97,9 @@ def build(home: Path) -> Stage:
     stage = Stage(home, tuple(_drop(*one) for one in made), mark, members)
     stage.config.write_text(CONFIG, "utf-8")
     for target, places in PLACES.items():
-        for folder in places.values():
-            (stage.app(target) / folder).mkdir(parents=True)
-            (stage.app(target) / folder / OWN_FILE).write_text("my own\n", "utf-8")
+        for place in places.values():
+            (stage.app(target) / place).mkdir(parents=True)
+            (stage.app(target) / place / OWN_FILE).write_text("my own\n", "utf-8")
     return stage
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+
 import click
 
 
@@ -20,4 +23,5 @@ def demo(keep: bool) -> None:
     """
     from ..demo import play
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is ended and cleared too
     raise click.exceptions.Exit(play(keep))
