@@ -149,7 +149,8 @@ class Intake:
             "compared", watch=watch.name, reason=reason, files=found.files, dirty=len(found.dirty), gone=len(found.departed)
         )
         state = str(health.state) if found.root_ok else str(WatchState.MISSING)
-        detail = health.reason if found.root_ok else "the folder is not there, or not the one it was"
+        well = health.state is WatchState.WATCHING
+        detail = ("" if well else health.reason) if found.root_ok else "the folder is not there, or not the one it was"
         await store.write(history.set_watch, watch.name, state, detail)
         if found.root_ok:
             await store.write(history.set_scanned, watch.name, store.now(), found.files, found.root)
