@@ -8,23 +8,17 @@ from __future__ import annotations
 
 import click
 
-from .commands import add, demo, explain, history, jobs, rescan, status
+from .commands.add import add
 from .commands.common import CONTEXT, config_option
+from .commands.demo import demo
+from .commands.explain import explain
+from .commands.history import history
+from .commands.jobs import jobs
 from .commands.life import check, completion, run, version
+from .commands.rescan import rescan
+from .commands.status import status
 
-COMMANDS = (
-    run,
-    check,
-    explain.explain,
-    status.status,
-    history.history,
-    jobs.jobs,
-    rescan.rescan,
-    add.add,
-    demo.demo,
-    completion,
-    version,
-)
+COMMANDS = (run, check, explain, status, history, jobs, rescan, add, demo, completion, version)
 
 
 class _InOrder(click.Group):
@@ -50,4 +44,4 @@ for _command in COMMANDS:
 
 def main() -> None:
     """The entry point of the script."""
-    cli(prog_name="dropdock")
+    cli(prog_name="dropdock", complete_var="_DROPDOCK_COMPLETE")

@@ -27,6 +27,7 @@ BASE = "/api/v1"
 KEY_VARIABLE = "DROPDOCK_API_KEY"
 TIMEOUT = 30.0  # seconds that an answer may take
 CHUNK = 1 << 20
+VERSION_HEADER = "Dropdock-Version"  # every answer of a daemon has it
 NOBODY = "no daemon is running (start it with `dropdock run`)"
 
 
@@ -108,7 +109,7 @@ class Client:
             try:
                 connection.request("GET", path, headers={**self._headers(), "Accept": "text/event-stream"})
                 response = connection.getresponse()
-                if response.status != 200:
+                if response.status != 200 or response.getheader(VERSION_HEADER) is None:
                     _answer(response)
                 yield from _events(iter(response.readline, b""))
             except (OSError, http.client.HTTPException) as error:
@@ -133,11 +134,17 @@ def connect(config: Config, environ: Mapping[str, str]) -> Client:
     if running is not None and not running.url:
         raise NoDaemon(f"the daemon (pid {running.pid}) is still starting: try again in a moment")
     if running is not None:
-        return Client(running.url, key)
+        parts = urlsplit(running.url)
+        return Client(_reachable(parts.hostname or "", parts.port or 80), key)
     if not server.port:
         raise NoDaemon(NOBODY)
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(server.host, server.host)  # nosec B104
-    return Client(f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}", key)
+    return Client(_reachable(server.host, server.port), key)
+
+
+def _reachable(host: str, port: int) -> str:
+    """The URL of an address that is listened at; one that means "every address" is asked at loopback."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # nosec B104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 # ---------------------------------------------------------------- answers
@@ -151,7 +158,7 @@ def _gone(error: Exception) -> NoDaemon:
 
 def _answer(response: http.client.HTTPResponse) -> Row:
     """The JSON object of an answer. Raises NoDaemon when no dropdock gave it, Refused for a problem."""
-    if response.getheader("Dropdock-Version") is None:
+    if response.getheader(VERSION_HEADER) is None:
         raise NoDaemon(f"{NOBODY}; something else answers at its address")
     try:
         body = json.loads(response.read())

@@ -95,7 +95,7 @@ def _verdict(found: list[str], seconds: float) -> None:
 
 def _say_how_to_stop(stage: Stage, client: Client, pid: int) -> None:
     click.echo(f"\nstatus page  {client.url}\nhome         {stage.home}\nask it       dropdock --config {stage.config} status")
-    click.echo(f"stop it      kill {pid} && rm -r {stage.home}")
+    click.echo(f"stop it      kill {pid}\nclear it     rm -r {stage.home}")
 
 
 # ---------------------------------------------------------------- the daemon

@@ -13,14 +13,18 @@ from .commands.common import clean, console, print_table
 from .demo_checks import Told
 from .demo_stage import DATASET, PLACES, Stage
 
+WIDE = 120  # columns that the table needs
 WEIGHTY = ("base=", "damage=", "condition=", "kind=")  # what evidence is about, the most telling first
 
 
 def report(stage: Stage, told: Told) -> None:
     """Print it all. Paths are relative to the demo's home."""
     click.echo()
-    rows = ((d.name, *_became(stage, told.file(stage.inbox / d.name))) for d in stage.drops)
-    print_table(("dropped", "is", "ended in", "by rule", "because"), rows, "nothing was dropped")
+    rows = [(d.name, *_became(stage, told.file(stage.inbox / d.name))) for d in stage.drops]
+    if console().width >= WIDE:
+        print_table(("dropped", "is", "ended in", "by rule", "because"), rows, "nothing was dropped")
+    else:
+        _blocks(rows)
     click.echo(f"\ndatasets/{DATASET}/")
     for item in sorted(told.items, key=lambda row: str(row.get("rel"))):
         _picture(item)
@@ -30,6 +34,12 @@ def report(stage: Stage, told: Told) -> None:
     for row in told.aside:
         if row.get("place") == End.QUARANTINE:
             click.echo(clean(f"  {Path(str(row.get('path'))).name:<22} {row.get('reason')}"))
+
+
+def _blocks(rows: Iterable[tuple[str, str, str, str, str]]) -> None:
+    """The table where it would be too narrow to read: a block of lines for each file."""
+    for name, kind, place, rule, why in rows:
+        click.echo(clean(f"{name}\n  is       {kind}\n  ended    {place}\n  rule     {rule}\n  because  {why}"))
 
 
 def _became(stage: Stage, row: Row) -> tuple[str, str, str, str]:
