@@ -7,13 +7,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from pictures_made import picture, tree, zipped
-
 from dropdock.handlers import disk
 from dropdock.handlers.placing import safe_rel
 from dropdock.handlers.table import HANDLERS
 from dropdock.handlers.task import Places, Task, Tools, UnpackLimits
 from dropdock.rules.terms import Action, End, Facts, Holdings, Kind, Mode, Status, Watch
+from pictures_made import picture, tree, zipped
 
 
 @pytest.fixture
@@ -40,7 +39,7 @@ def test_a_zip_becomes_a_dataset(tools, tmp_path):
     """Single top folder dropped, sub-folders kept, junk left, captions kept, duplicates once, broken pictures aside, bytes unchanged."""
     turned = picture(3, form="JPEG", exif_orientation=6)
     archive = zipped(tmp_path / "inbox/cats.zip", {
-        "cats/a.png": picture(1), "cats/a.txt": "a tabby\n".encode(), "cats/sub/b.jpg": turned, "cats/again.png": picture(1),
+        "cats/a.png": picture(1), "cats/a.txt": b"a tabby\n", "cats/sub/b.jpg": turned, "cats/again.png": picture(1),
         "cats/half.jpg": picture(4, form="JPEG")[:900], "__MACOSX/cats/._a.png": b"x", "cats/Thumbs.db": b"x", "cats/readme.md": b"hi",
     })  # fmt: skip
     outcome = unpack(tools, archive)

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 from daemon_process import Daemon, Home
-from pictures_made import picture, zipped
-
 from dropdock.daemon import samples
+from pictures_made import picture, zipped
 
 KILLS = int(os.environ.get("DROPDOCK_KILLS", "20"))
 SEED = int(os.environ.get("DROPDOCK_SEED", "7"))

@@ -5,12 +5,14 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
+from dropdock.daemon import demo
 from dropdock.daemon.demo_checks import Told, wrongs
-from dropdock.daemon.demo_stage import build
+from dropdock.daemon.demo_stage import Stage, build
 from dropdock.daemon.instance import find
 
 COMMAND = [sys.executable, "-m", "dropdock.daemon", "demo"]
@@ -70,3 +72,19 @@ def test_kept_it_stays_until_it_is_stopped(tmp_path: Path) -> None:
     assert find(home / "data") is None and "stopping" in (home / "daemon.log").read_text()
     subprocess.run(shlex.split(said["clear it"]), check=True)
     assert not home.exists()
+
+
+def test_a_daemon_that_does_not_start_is_told_with_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1, the daemon's last words, and no scratch folder."""
+
+    def start(stage: Stage, keep: bool) -> subprocess.Popen[bytes]:
+        with (stage.home / "daemon.log").open("wb") as log:
+            return subprocess.Popen([sys.executable, "-c", "print('the roof is leaking'); raise SystemExit(3)"], stdout=log)
+
+    monkeypatch.setattr(demo, "_start", start)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert demo.play(keep=True) == 1
+    said = capsys.readouterr().err
+    assert "ended with code 3" in said and "the roof is leaking" in said and list(tmp_path.iterdir()) == []

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 from daemon_process import Daemon, Home
+from dropdock.daemon import samples
 from pictures_made import zipped
 from playwright.async_api import async_playwright
-
-from dropdock.daemon import samples
 
 FLAGS = [
     "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
