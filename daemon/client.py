@@ -143,7 +143,7 @@ def connect(config: Config, environ: Mapping[str, str]) -> Client:
 
 def _reachable(host: str, port: int) -> str:
     """The URL of an address that is listened at; one that means "every address" is asked at loopback."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # nosec B104
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
