@@ -12,9 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from .codec import from_db, to_db
+from .codec import DbPath, from_db, to_db
 
 Signature = tuple[int, int, int]  # size, mtime_ns, ino
+LOOK = "SELECT name, size, mtime_ns, ino FROM files INDEXED BY files_look WHERE watch=? AND folder=? AND present=1 ORDER BY name"
+NEXT = "SELECT folder FROM files INDEXED BY files_look WHERE watch=? AND folder>? AND present=1 ORDER BY folder LIMIT 1"
 
 
 class Index:
@@ -22,6 +24,7 @@ class Index:
 
     def __init__(self, path: Path, root: Path) -> None:
         self._path, self._root = path, os.fspath(root)
+        self._below = self._root.rstrip(os.sep) + os.sep
 
     def __enter__(self) -> Self:
         self._c = sqlite3.connect(self._path, isolation_level=None)
@@ -33,25 +36,25 @@ class Index:
 
     def folder(self, watch: str, folder: str) -> dict[str, Signature]:
         """Name -> (size, mtime_ns, ino) of the files known to lie in one folder, relative to the root ("" is the root)."""
-        rows = self._c.execute(
-            "SELECT name, size, mtime_ns, ino FROM files INDEXED BY files_look WHERE watch=? AND folder=? AND present=1",
-            (watch, to_db(os.path.join(self._root, folder) if folder else self._root)),  # noqa: PTH118  # per folder of 100,000 files
-        )
-        return {from_db(name): (size, mtime_ns, ino) for name, size, mtime_ns, ino in rows}
+        rows = self._c.execute(LOOK, (watch, to_db(self._below + folder if folder else self._root)))
+        known = {name: (size, mtime_ns, ino) for name, size, mtime_ns, ino in rows}
+        if known and isinstance(next(reversed(known)), bytes):  # names that are not UTF-8 are BLOBs, and those sort last
+            return {from_db(name): signature for name, signature in known.items()}
+        return known
 
     def folders(self, watch: str) -> Collection[str]:
         """Every folder under a watch that holds a known file, relative to the root."""
-        # a loose scan from one folder to the next: a DISTINCT would walk all rows of the index
+        # a loose scan from one folder to the next: a DISTINCT would walk all rows of the index. No folder is "", and BLOBs sort last
         found: list[str] = []
-        last = None
-        while True:
-            row = self._c.execute(
-                "SELECT folder FROM files INDEXED BY files_look WHERE watch=? AND present=1 AND (?2 IS NULL OR folder>?2) "
-                "ORDER BY folder LIMIT 1",
-                (watch, last),
-            ).fetchone()
-            if row is None:
-                return found
+        last: DbPath = ""
+        while row := self._c.execute(NEXT, (watch, last)).fetchone():
             last = row[0]
-            rel = os.path.relpath(from_db(last), self._root)
-            found.append("" if rel == "." else rel)
+            found.append(self._relative(from_db(last)))
+        return found
+
+    def _relative(self, folder: str) -> str:
+        if folder == self._root:
+            return ""
+        if folder.startswith(self._below):  # nearly always; relpath is what this loop would spend its time in
+            return folder[len(self._below) :]
+        return os.path.relpath(folder, self._root)

@@ -38,7 +38,8 @@ CREATE TABLE files (
 );
 -- rescan reads this index alone, one query a folder
 CREATE UNIQUE INDEX files_here ON files(watch, folder, name) WHERE present = 1;
-CREATE INDEX files_look ON files(watch, folder, name, size, mtime_ns, ino) WHERE present = 1;
+-- (`present` stands in it because SQLite reads it from the row otherwise, though the index says it is 1)
+CREATE INDEX files_look ON files(watch, folder, name, size, mtime_ns, ino, present) WHERE present = 1;
 CREATE INDEX files_place ON files(folder, name);
 CREATE INDEX files_lead ON files(lead) WHERE lead IS NOT NULL;
 CREATE INDEX files_sha ON files(sha256) WHERE sha256 IS NOT NULL;
