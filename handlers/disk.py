@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import secrets
 import shutil
 import stat
 import sys
@@ -61,7 +62,7 @@ def one_volume(source_root: Path, target_root: Path) -> bool:
     """Whether a rename works from one root to the other. Equal st_dev is not enough: bind mounts of one disk refuse it."""
     if os.stat(source_root).st_dev != os.stat(target_root).st_dev:
         return False
-    probe = own_folder(source_root, "staging") / f"probe-{os.getpid()}-{id(object())}"
+    probe = own_folder(source_root, "staging") / f"probe-{secrets.token_hex(8)}"  # two threads may ask at once
     there = own_folder(target_root, "staging") / f"{probe.name}-there"
     probe.touch()
     try:
@@ -144,12 +145,16 @@ def rename_new(source: Path, target: Path) -> None:
             raise OSError(code, os.strerror(code), str(source), None, str(target))
     if source.is_dir() and not source.is_symlink():
         target.mkdir()
-        os.rename(source, target)
+        try:
+            os.rename(source, target)
+        except BaseException:
+            target.rmdir()
+            raise
         return
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
             raise
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, "exists", str(target)) from None
@@ -159,17 +164,18 @@ def rename_new(source: Path, target: Path) -> None:
 
 
 def carry_out(moves: Sequence[Move], again: bool = False) -> None:
-    """Make the moves, each idempotently, and fsync the folders they touched. `again`: a dead process may have made some of them.
+    """Make the moves and fsync the folders they touched. `again`: a dead process may have made some of them, or one of them half.
 
-    A move whose source is gone and whose destination is there was made before (by the process that died). Raises Changed or
-    Taken; the moves made so far are taken back first, so that either all or none of the list stands.
+    Then a move whose source is gone (or is another file by now) and whose destination is there counts as made. Raises Changed,
+    Taken or OSError; the moves made so far are taken back first, so that either all or none of the list stands.
     """
     made: list[Move] = []
     folders: set[Path] = set()
     try:
         for move in moves:
-            if _one(move) or again:
-                made.append(move)
+            if not (again and _was_made(move)):
+                _one(move, again)
+            made.append(move)
             folders.update((move.src.parent, move.dst.parent))
     except (Changed, Taken, OSError):
         take_back(made)
@@ -178,34 +184,62 @@ def carry_out(moves: Sequence[Move], again: bool = False) -> None:
         sync_folder(folder)
 
 
-def _one(move: Move) -> bool:
+def _was_made(move: Move) -> bool:
+    """Whether a dead process made this move: what it was to bring lies at its destination, and no more at its source."""
+    if not os.path.lexists(move.dst):
+        return False
+    if not os.path.lexists(move.src):
+        return True
+    return move.stamp is not None and stamp(move.src) != move.stamp and stamp(move.dst) == move.stamp
+
+
+def _one(move: Move, again: bool) -> None:
     try:
         found = stamp(move.src)
     except FileNotFoundError:
-        if os.path.lexists(move.dst):
-            return False
         raise Changed(f"{move.src} is gone") from None
     if move.stamp is not None and found != move.stamp:
         raise Changed(f"{move.src} changed after it was looked at")
     move.dst.parent.mkdir(parents=True, exist_ok=True)
     if move.over:
         os.replace(move.src, move.dst)
-        return True
+        return
     try:
         rename_new(move.src, move.dst)
     except OSError as error:
-        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+        if not (again and _finish_half(move)):
             raise Taken(f"{move.dst} exists already") from None
-        raise
-    return True
+
+
+def _finish_half(move: Move) -> bool:
+    """A rename that `rename_new` had to do in two steps and that was killed between them: the second step. False: it was not that."""
+    one, other = os.lstat(move.src), os.lstat(move.dst)
+    if stat.S_ISREG(one.st_mode) and (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino):
+        os.unlink(move.src)  # the other name of the same bytes
+        return True
+    if stat.S_ISDIR(one.st_mode) and stat.S_ISDIR(other.st_mode) and not os.listdir(move.dst):
+        os.rename(move.src, move.dst)  # replaces an empty folder only, and refuses when it is not empty any more
+        return True
+    return False
 
 
 def take_back(made: Sequence[Move]) -> None:
-    """Undo moves of a list that could not be finished, newest first. What was replaced by `over` is ours and stays new."""
+    """Undo moves of a list that could not be finished, newest first. What was replaced by `over` is ours and stays new.
+
+    Where somebody put another file meanwhile, ours comes back beside it under a number.
+    """
     for move in reversed(made):
-        if not move.over:
-            move.src.parent.mkdir(parents=True, exist_ok=True)
+        if move.over:
+            continue
+        move.src.parent.mkdir(parents=True, exist_ok=True)
+        try:
             rename_new(move.dst, move.src)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            rename_new(move.dst, free_name(move.src.parent, move.src.name))
 
 
 def sync_folder(folder: Path) -> None:
@@ -245,6 +279,11 @@ def free_name(folder: Path, name: str, taken: Callable[[Path], bool] = os.path.l
         candidate = folder / f"{stem} ({n}){suffix}"
         n += 1
     return candidate
+
+
+def is_there(path: Path) -> bool:
+    """Whether anything stands at a path, a dangling link included."""
+    return os.path.lexists(path)
 
 
 def clear(folder: Path) -> None:
