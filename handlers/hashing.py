@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -61,8 +61,13 @@ def digest_folder(folder: Path, files: Iterable[str], tick: Callable[[int], None
     for rel in sorted(files):
         found[rel] = digest(folder / rel, lambda n, done=done: tick(done + n))  # type: ignore[misc]
         done += found[rel].size
-    text = "".join(f"{rel}  {d.sha256}\n" for rel, d in found.items()).encode("utf-8", "surrogateescape")
+    return of_parts(found)
+
+
+def of_parts(parts: Mapping[str, Digests]) -> Digests:
+    """The digest of a folder from the digests of its files by relative path. `size` is the sum of theirs."""
+    text = "".join(f"{rel}  {parts[rel].sha256}\n" for rel in sorted(parts)).encode("utf-8", "surrogateescape")
     sha, xxh = new_sha256(), xxhash.xxh3_128()
     sha.update(text)
     xxh.update(text)
-    return Digests(sha.hexdigest(), xxh.hexdigest(), done)
+    return Digests(sha.hexdigest(), xxh.hexdigest(), sum(d.size for d in parts.values()))

@@ -1,18 +1,28 @@
 """store: a model into the hub, once, by its SHA-256, its companions beside it.
 
 What must hold: `<hub>/<aa>/<sha256>/<name>` appears by one rename of complete bytes; a second copy of the same bytes adds a name to
-the record and goes to the trash, never over the first; across volumes the copy is digest-checked before the original moves to the
-trash of its own volume.
+the record and goes to the trash, never over the first, and brings the companions that the hub lacks; across volumes the copy is
+digest-checked before the original moves to the trash of its own volume. What an earlier life left in the hub is found by its bytes.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from ..rules.terms import Aside, Digests, End, Ended, Lane, Mode, Model, Move, Outcome, Prepared, Status
-from . import aside, disk
+from ..rules.terms import Digests, End, Ended, Lane, Mode, Model, Move, Outcome, Prepared, Stamp, Status
+from . import aside, disk, hashing
 from .task import Simple, Task, Tools, failed, skipped, staging
+
+
+@dataclass(frozen=True, slots=True)
+class _Brought:
+    """How paths come into the hub: the moves, and after a copy the originals for the trash and the staging to clear."""
+
+    moves: tuple[Move, ...] = ()
+    copied: Mapping[Path, Stamp] | None = None
+    staging: tuple[Path, ...] = ()
 
 
 def blob_folder(hub: Path, sha256: str) -> Path:
@@ -31,69 +41,104 @@ class Store(Simple):
             return failed("the file could not be hashed")
         if task.watch is not None and task.watch.mode is Mode.LIBRARY:
             return skipped("a library's file stays where it lies")
-        if task.kept is not None:
-            return self._again(task, tools, task.digests, task.kept)
-        return self._first(task, tools, task.digests)
+        if task.lead not in task.unit:
+            return skipped("it was taken in already")
+        kept = task.kept or _lying(blob_folder(tools.places.hub, task.digests.sha256), task.digests, task.facts.folder)
+        return self._again(task, tools, task.digests, kept) if kept else self._first(task, tools, task.digests)
 
     def _first(self, task: Task, tools: Tools, digests: Digests) -> Prepared:
         folder = blob_folder(tools.places.hub, digests.sha256)
-        root = tools.places.root_of(task.lead)
-        targets = {path: folder / path.name for path in task.unit}
-        model = Model(
-            digests.sha256, digests.xxh3, digests.size, task.lead.name, targets[task.lead], task.facts, folder=task.facts.folder
-        )  # fmt: skip
-        if disk.one_volume(root, tools.places.hub):
-            moves = tuple(Move(path, targets[path], stamp) for path, stamp in task.unit.items())
-            return Prepared(self._outcome(task, model, targets, tuple(Move(m.dst, m.src) for m in moves)), moves)
-        staged, copies = self._copy(task, tools, digests)
-        old = aside.moves_aside(tools, task, End.TRASH, dict(task.unit))
-        reason = "copied into the hub on another volume"
-        outcome = self._outcome(task, model, targets, tuple(Move(m.dst, m.src) for m in old))
-        outcome = _with_aside(outcome, aside.asides(old, End.TRASH, reason, task.now + tools.retention))
-        moves = (*(Move(copies[path], targets[path]) for path in task.unit), *old)
-        return Prepared(outcome, moves, (staged,))
-
-    def _copy(self, task: Task, tools: Tools, digests: Digests) -> tuple[Path, dict[Path, Path]]:
-        hub = tools.places.hub
-        disk.need_room(hub, digests.size + disk.COPY_MARGIN, tools.floor)
-        staged = staging(tools, hub, task)
-        done = 0
-
-        def tick(n: int) -> None:
-            nonlocal done
-            done += n
-            tools.tick(done / max(1, digests.size))
-
-        copies = {path: staged / path.name for path in task.unit}
-        for path, copy in copies.items():
-            if path.is_dir():
-                for part in sorted(p for p in path.rglob("*") if p.is_file()):
-                    inside = copy / part.relative_to(path)
-                    inside.parent.mkdir(parents=True, exist_ok=True)
-                    disk.copy_checked(part, inside, tick=tick)
-            else:
-                disk.copy_checked(path, copy, digests if path == task.lead else None, tick)
-        return staged, copies
+        targets = {path: disk.free_name(folder, path.name) for path in task.unit}
+        brought = _bring(task, tools, targets, digests)
+        old = aside.moves_aside(tools, task, End.TRASH, dict(brought.copied or {}))
+        ended = tuple(Ended(path, End.HUB, at) for path, at in targets.items())
+        return _answer(task, tools, targets[task.lead], brought, old, ended, "kept in the hub", "copied into the hub")
 
     def _again(self, task: Task, tools: Tools, digests: Digests, kept: Path) -> Prepared:
-        """The same bytes are in the hub: the name is added, companions that the hub lacks move there, the rest to the trash."""
+        """The same bytes are in the hub: the name is added, companions that the hub lacks join them, the rest goes to the trash."""
         home = kept.parent
-        same = disk.one_volume(tools.places.root_of(task.lead), tools.places.hub)
-        new = {p: home / p.name for p in task.companions if same and not (home / p.name).exists()}
+        new = {p: home / p.name for p in task.companions if not disk.is_there(home / p.name)}
+        brought = _bring(task, tools, new, digests)
         rest = {path: stamp for path, stamp in task.unit.items() if path not in new}
-        old = aside.moves_aside(tools, task, End.TRASH, dict(rest))
-        reason = f"the hub keeps the same bytes as {kept.name}"
-        targets = {path: kept if path == task.lead else new.get(path, home) for path in task.unit}
-        model = Model(digests.sha256, digests.xxh3, digests.size, task.lead.name, kept, task.facts, folder=task.facts.folder)
-        outcome = self._outcome(task, model, targets, tuple(Move(m.dst, m.src) for m in old), reason)
-        outcome = _with_aside(outcome, aside.asides(old, End.TRASH, reason, task.now + tools.retention))
-        return Prepared(outcome, (*(Move(p, t, task.unit[p]) for p, t in new.items()), *old))
-
-    @staticmethod
-    def _outcome(task: Task, model: Model, targets: dict[Path, Path], undo: tuple[Move, ...], note: str = "") -> Outcome:
-        ended = tuple(Ended(path, End.HUB, at, note) for path, at in targets.items())
-        return Outcome(Status.DONE, note or "kept in the hub", ended=ended, models=(model,), undo=undo)
+        old = aside.moves_aside(tools, task, End.TRASH, {**rest, **(brought.copied or {})})
+        note = f"the hub keeps the same bytes as {kept.name}"
+        trashed = {move.src: Ended(move.src, End.TRASH, move.dst, f"the hub has a {move.src.name} already") for move in old}
+        ended = [Ended(task.lead, End.HUB, kept, note), *(Ended(path, End.HUB, at, note) for path, at in new.items())]
+        ended += [trashed[path] for path in rest if path != task.lead]
+        return _answer(task, tools, kept, brought, old, tuple(ended), note, note)
 
 
-def _with_aside(outcome: Outcome, kept: tuple[Aside, ...]) -> Outcome:
-    return replace(outcome, aside=kept)
+def _lying(folder: Path, digests: Digests, is_folder: bool) -> Path | None:
+    """What lies in a content's folder with these very bytes, though nobody remembers it (a database that was lost)."""
+    if not folder.is_dir():
+        return None
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() is not is_folder:
+            continue
+        if is_folder:
+            found = hashing.digest_folder(path, files_below(path))
+        elif path.stat().st_size == digests.size:
+            found = hashing.digest(path)
+        else:
+            continue
+        if found.sha256 == digests.sha256:
+            return path
+    return None
+
+
+def files_below(folder: Path) -> list[str]:
+    """Every file of a folder that is one model, relative, with forward slashes."""
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def _bring(task: Task, tools: Tools, targets: Mapping[Path, Path], digests: Digests) -> _Brought:
+    """How these paths of the unit come to their targets. Raises NoRoom, or Changed when a copy is not what was hashed."""
+    if not targets:
+        return _Brought()
+    if disk.one_volume(tools.places.root_of(task.lead), tools.places.hub):
+        return _Brought(tuple(Move(path, at, task.unit[path]) for path, at in targets.items()))
+    size = sum(digests.size if path == task.lead else task.unit[path].size for path in targets)
+    disk.need_room(tools.places.hub, size + disk.COPY_MARGIN, tools.floor)
+    staged = staging(tools, tools.places.hub, task)
+    try:
+        _copy(task, tools, {path: staged / path.name for path in targets}, size)
+    except BaseException:  # also when it was cancelled: nothing is left behind
+        disk.clear(staged)
+        raise
+    moves = tuple(Move(staged / path.name, at) for path, at in targets.items())
+    return _Brought(moves, {path: task.unit[path] for path in targets}, (staged,))
+
+
+def _copy(task: Task, tools: Tools, copies: Mapping[Path, Path], size: int) -> None:
+    done = 0
+
+    def tick(n: int) -> None:
+        nonlocal done
+        done += n
+        tools.tick(min(1.0, done / max(1, size)))
+
+    for path, copy in copies.items():
+        expected = task.digests if path == task.lead else None
+        if not path.is_dir():
+            disk.copy_checked(path, copy, expected, tick)
+            continue
+        parts: dict[str, Digests] = {}
+        for rel in files_below(path):
+            (copy / rel).parent.mkdir(parents=True, exist_ok=True)
+            parts[rel] = disk.copy_checked(path / rel, copy / rel, tick=tick)
+        if expected and hashing.of_parts(parts) != expected:
+            raise disk.Changed(f"{path} changed while it was copied")
+
+
+def _answer(
+    task: Task, tools: Tools, blob: Path, brought: _Brought, old: tuple[Move, ...], ended: tuple[Ended, ...], note: str, why: str
+) -> Prepared:
+    digests = task.digests
+    assert digests is not None
+    model = Model(digests.sha256, digests.xxh3, digests.size, task.lead.name, blob, task.facts, folder=task.facts.folder)
+    back = (*(() if brought.staging else brought.moves), *old)
+    outcome = Outcome(
+        Status.DONE, note, ended=ended, models=(model,), aside=aside.asides(old, End.TRASH, why, task.now + tools.retention),
+        undo=tuple(Move(m.dst, m.src) for m in back),
+    )  # fmt: skip
+    return Prepared(outcome, (*brought.moves, *old), brought.staging)

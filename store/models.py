@@ -14,13 +14,15 @@ EVERYWHERE = "*"
 
 
 def keep(c: sqlite3.Connection, model: Model, origin: Path, now: float) -> None:
-    """Record a model by its SHA-256. A content known already gains a name; a library copy never displaces the hub's."""
+    """Record a model by its SHA-256. A content known already gains a name; a library copy never displaces the hub's.
+
+    The hub's own blob is displaced only by the hub's new one (the old was deleted by hand, and the content came again)."""
     f = model.facts.model or ModelFacts(container="unknown")
     c.execute(
         """INSERT INTO models(sha256, xxh3, size, name, blob, in_hub, folder, type, base, variant, subfamily, precision,
              lora_format, confidence, condition, reason, facts, added) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
            ON CONFLICT(sha256) DO UPDATE SET blob=excluded.blob, in_hub=excluded.in_hub, name=excluded.name, facts=excluded.facts
-             WHERE excluded.in_hub >= models.in_hub AND models.in_hub = 0""",
+             WHERE excluded.in_hub >= models.in_hub AND excluded.blob <> models.blob""",
         (
             model.sha256, model.xxh3, model.size, printable(model.name), to_db(model.blob), model.in_hub, model.folder,
             f.type, f.base, f.variant, f.subfamily, f.precision, f.lora_format, f.confidence,
