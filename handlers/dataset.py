@@ -7,11 +7,11 @@ holds goes to the trash with a note; across volumes the copy is checked before t
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from ..rules.header import Damaged
-from ..rules.terms import Caption, End, Ended, Item, Kind, Lane, Mode, Move, Outcome, Prepared, Stamp, Status
+from ..rules.terms import Caption, Digests, End, Ended, Item, Kind, Lane, Mode, Move, Outcome, Prepared, Stamp, Status
 from . import aside, disk, pictures, texts
 from .placing import Placed, Placer
 from .task import Simple, Task, Tools, skipped, staging
@@ -32,6 +32,8 @@ class Dataset(Simple):
             return skipped("only pictures go into a dataset by themselves; a caption goes with its picture")
         if task.watch is not None and task.watch.mode is Mode.LIBRARY:
             return skipped("a library's file stays where it lies")
+        if task.lead not in task.unit:
+            return skipped("it was taken in already")
         with task.lead.open("rb") as file:
             found = pictures.examine(file)
         if isinstance(found, Damaged):
@@ -52,65 +54,86 @@ def _wish(task: Task) -> str:
     return "/".join(parts[1:]) if len(parts) > 1 else parts[0]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Batch:
-    """The moves of one picture and its caption, and the old paths that go to the trash after a copy."""
+    """The moves of one picture and its caption, the old paths that go to the trash, and the staging that was needed for it."""
 
-    moves: list[Move]
-    old: dict[Path, Stamp | None]
-    staged: Path | None
+    task: Task
+    tools: Tools
+    same: bool  # one volume: what can be renamed is not copied
+    moves: list[Move] = field(default_factory=list)
+    old: dict[Path, Stamp | None] = field(default_factory=dict)
+    at: dict[Path, Path] = field(default_factory=dict)  # where each path of the unit goes in the dataset
+    staged: Path | None = None
+
+    def staging(self) -> Path:
+        """The staging folder of the task, made on demand."""
+        if self.staged is None:
+            self.staged = staging(self.tools, self.tools.places.datasets, self.task)
+        return self.staged
+
+    def bring(self, source: Path, target: Path, expected: Digests | None = None) -> Stamp:
+        """Add the move of one file; returns the stamp it will have at its target."""
+        self.at[source] = target
+        stamp = self.task.unit[source]
+        if self.same:
+            self.moves.append(Move(source, target, stamp))
+            return stamp
+        disk.need_room(self.tools.places.datasets, stamp.size + disk.COPY_MARGIN, self.tools.floor)
+        copy = self.staging() / target.name
+        disk.copy_checked(source, copy, expected)
+        self.moves.append(Move(copy, target))
+        self.old[source] = stamp
+        return disk.stamp(copy)
+
+    def caption(self, source: Path, beside: Path) -> tuple[str, Stamp] | None:
+        """Add the text of one companion; None (and it goes to the trash) when it holds none."""
+        stamp = self.task.unit[source]
+        data = source.read_bytes() if stamp.size <= texts.MAX_CAPTION else b""
+        text, plain = texts.decode(data)
+        if not text.strip():
+            self.old[source] = stamp
+            return None
+        if plain:
+            return text.strip(), self.bring(source, beside)
+        fresh = self.staging() / beside.name
+        texts.write_new(fresh, text.encode())
+        self.moves.append(Move(fresh, beside))
+        self.old[source], self.at[source] = stamp, beside
+        return text.strip(), disk.stamp(fresh)
 
 
 def _take(task: Task, tools: Tools, slug: str, placed: Placed, found: pictures.Examined) -> Prepared:
-    home = tools.places.datasets / slug
-    target = home / PurePosixPath(placed.rel)
-    same = disk.one_volume(tools.places.root_of(task.lead), tools.places.datasets)
-    batch = _Batch([], {}, None if same else staging(tools, tools.places.datasets, task))
-    stamp = _bring(batch, task, tools, task.lead, target)
+    target = tools.places.datasets / slug / PurePosixPath(placed.rel)
+    batch = _Batch(task, tools, disk.one_volume(tools.places.root_of(task.lead), tools.places.datasets))
+    try:
+        stamp = batch.bring(task.lead, target, found.digests)
+        captions: list[Caption] = []
+        for companion in task.companions:
+            if captions:
+                batch.old[companion] = task.unit[companion]
+            elif taken := batch.caption(companion, target.with_suffix(".txt")):
+                captions.append(Caption(slug, placed.rel, "", taken[0], "imported", stamp=taken[1]))
+    except BaseException:
+        if batch.staged is not None:
+            disk.clear(batch.staged)
+        raise
     item = Item(slug, placed.rel, found.digests.sha256, found.digests.xxh3, stamp, found.image, found.dhash, placed.flags,
                 str(task.lead))  # fmt: skip
-    captions: list[Caption] = []
-    for companion in task.companions:
-        text, plain = texts.decode(companion.read_bytes())
-        if not text.strip() or captions:
-            batch.old[companion] = task.unit[companion]
-            continue
-        beside = target.with_suffix(".txt")
-        if plain:
-            stamp = _bring(batch, task, tools, companion, beside)
-        else:
-            staged = staging_of(batch, tools, task) / "caption.txt"
-            texts.write_new(staged, text.encode())
-            stamp = disk.stamp(staged)
-            batch.moves.append(Move(staged, beside))
-            batch.old[companion] = task.unit[companion]
-        captions.append(Caption(slug, placed.rel, "", text.strip(), "imported", stamp=stamp))
+    return _answer(batch, item, tuple(captions))
+
+
+def _answer(batch: _Batch, item: Item, captions: tuple[Caption, ...]) -> Prepared:
+    task, tools = batch.task, batch.tools
     old = aside.moves_aside(tools, task, End.TRASH, batch.old)
-    ended = tuple(Ended(path, End.DATASET, target if path == task.lead else target.with_suffix(".txt")) for path in task.unit)
+    ended = [Ended(path, End.DATASET, at) for path, at in batch.at.items()]
+    ended += [Ended(m.src, End.TRASH, m.dst, "no caption for its picture") for m in old if m.src not in batch.at]
     outcome = Outcome(
-        Status.DONE, f"into the dataset {slug}", ended=ended, items=(item,), captions=tuple(captions),
+        Status.DONE, f"into the dataset {item.dataset}", ended=tuple(ended), items=(item,), captions=captions,
         aside=aside.asides(old, End.TRASH, "taken into a dataset", task.now + tools.retention),
-        undo=tuple(Move(m.dst, m.src) for m in (*batch.moves, *old)),
+        undo=tuple(Move(m.dst, m.src) for m in (*(m for m in batch.moves if m.stamp is not None), *old)),
     )  # fmt: skip
     return Prepared(outcome, (*batch.moves, *old), (batch.staged,) if batch.staged else ())
-
-
-def staging_of(batch: _Batch, tools: Tools, task: Task) -> Path:
-    """The staging folder of a task, made on demand; cleared with the next start when a crash left it."""
-    return batch.staged or disk.own_folder(tools.places.datasets, "staging", task.token)
-
-
-def _bring(batch: _Batch, task: Task, tools: Tools, source: Path, target: Path) -> Stamp:
-    """Add the move of one file; returns the stamp it will have at its target."""
-    if batch.staged is None:
-        batch.moves.append(Move(source, target, task.unit[source]))
-        return task.unit[source]
-    disk.need_room(batch.staged, task.unit[source].size + disk.COPY_MARGIN, tools.floor)
-    copy = batch.staged / source.name
-    disk.copy_checked(source, copy)
-    batch.moves.append(Move(copy, target))
-    batch.old[source] = task.unit[source]
-    return disk.stamp(copy)
 
 
 def names_on_disk(home: Path) -> list[str]:

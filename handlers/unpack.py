@@ -59,6 +59,8 @@ class Unpack(Simple):
     def prepare(self, task: Task, tools: Tools) -> Prepared:
         if task.watch is not None and task.watch.mode is Mode.LIBRARY:
             return skipped("a library's file stays where it lies")
+        if task.lead not in task.unit:
+            return skipped("it was taken in already")
         limits = _limits(tools.limits, task.action.params)
         staged = staging(tools, tools.places.datasets, task)
         try:
