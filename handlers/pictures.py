@@ -11,13 +11,16 @@ import io
 import struct
 import warnings
 from dataclasses import dataclass, replace
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import xxhash
 
 from ..rules.header import Damaged
 from ..rules.terms import Digests, ImageFacts
 from .hashing import CHUNK, new_sha256
+
+if TYPE_CHECKING:  # Pillow takes long to import and is only needed once a picture comes
+    from PIL import Image
 
 MAX_PIXELS = 180_000_000  # decoded at once; at 4 bytes a pixel 720 MB
 MAX_FRAMES = 60  # of an animation: enough to know that it decodes
@@ -93,13 +96,27 @@ def _dhash(image: object) -> str:
     from PIL import Image
 
     assert isinstance(image, Image.Image)
-    grey = image.convert("L").resize((9, 8), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    grey = eight_bit(image).convert("L").resize((9, 8), Image.Resampling.LANCZOS, reducing_gap=3.0)
     pixels = grey.tobytes()
     bits = 0
     for row in range(0, 72, 9):
         for x in range(row, row + 8):
             bits = bits << 1 | (pixels[x + 1] > pixels[x])
     return f"{bits:016x}"
+
+
+def eight_bit(image: Image.Image) -> Image.Image:
+    """A picture of more than eight bits a sample (16-bit grey PNG, TIFF of integers or floats) brought to eight; others as they are.
+
+    Pillow's own conversion cuts off instead: every grey above 255 of 65535 would be white.
+    """
+    if not image.mode.startswith(("I", "F")):
+        return image
+    wide = image.convert("F")
+    most = wide.getextrema()[1]
+    assert isinstance(most, (int, float))
+    full = 65535.0 if image.mode.startswith("I;16") else max(255.0, float(most)) if most > 1 else 1.0
+    return wide.point(lambda v: v * (255.0 / full) + 0.0).convert("L")
 
 
 def _digest(file: BinaryIO) -> Digests:

@@ -14,8 +14,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...rules.terms import Param
+from ..pictures import eight_bit
 from .protocol import Answer
 
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+)  # of a decoder
 SIDE = 64  # pixels the picture is reduced to before it is measured
 SHARE = 0.12  # of all pixels, from which on a colour is named
 HUES = ("red", "orange", "yellow", "lime green", "green", "teal", "cyan", "azure", "blue", "violet", "magenta", "pink")
@@ -43,11 +55,11 @@ def _answer(path: Path) -> Answer:
             with Image.open(path) as image:
                 image.draft("RGB", (SIDE * 4, SIDE * 4))  # a JPEG decodes at an eighth; others ignore it
                 size = _displayed(path)
-                small = ImageOps.exif_transpose(image)
+                small = eight_bit(ImageOps.exif_transpose(image))
                 if small.mode in ("RGBA", "LA", "PA") or "transparency" in small.info:
                     small = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small.convert("RGBA"))
                 small = small.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0)
-        except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+        except (*DAMAGE, Image.DecompressionBombError) as error:
             return Answer(error=f"the picture does not decode: {str(error)[:160]}")
     raw = small.tobytes()
     return Answer(describe(size, [(raw[i], raw[i + 1], raw[i + 2]) for i in range(0, len(raw), 3)]))
