@@ -77,7 +77,7 @@ def finish(c: sqlite3.Connection, job_id: int, owner: str | None, now: float) ->
     """Mark a job done; False when it is no longer this owner's (cancelled meanwhile). Owner None: whoever had it is dead."""
     done = c.execute(
         """UPDATE jobs SET state='done', progress=1, finished=?1, lease_until=NULL
-           WHERE id=?2 AND ((?3 IS NULL AND state='queued') OR (owner=?3 AND state='running'))""",
+           WHERE id=?2 AND ((?3 IS NULL AND state IN ('queued','running')) OR (owner=?3 AND state='running'))""",
         (now, job_id, owner),
     )
     return done.rowcount == 1
@@ -89,16 +89,21 @@ def step(c: sqlite3.Connection, job_id: int, payload: Mapping[str, object]) -> N
 
 
 def fail(c: sqlite3.Connection, job_id: int, owner: str, error: str, now: float, *, retry: bool) -> JobState:
-    """Record a failed attempt: queued again with backoff while attempts are left and `retry`, else failed for good."""
+    """Record a failed attempt: queued again with backoff while attempts are left and `retry`, else failed for good.
+
+    Returns the state the job has then: that of a job which was cancelled meanwhile, or is another owner's by now, is left as it is.
+    """
     attempts, most = c.execute("SELECT attempts, max_attempts FROM jobs WHERE id=?", (job_id,)).fetchone()
     again = retry and attempts < most
     state = JobState.QUEUED if again else JobState.FAILED
     run_at = now + BACKOFF[min(attempts - 1, len(BACKOFF) - 1)] if again else now
-    c.execute(
+    done = c.execute(
         "UPDATE jobs SET state=?, error=?, run_at=?, lease_until=NULL, finished=? WHERE id=? AND owner=? AND state='running'",
         (state, printable(error[:2000]), run_at, None if again else now, job_id, owner),
     )
-    return state
+    if done.rowcount:
+        return state
+    return JobState(c.execute("SELECT state FROM jobs WHERE id=?", (job_id,)).fetchone()[0])
 
 
 def defer(c: sqlite3.Connection, job_id: int, owner: str, why: str, until: float) -> None:
@@ -126,9 +131,12 @@ def void_leases(c: sqlite3.Connection) -> int:
 
 
 def sweep(c: sqlite3.Connection, now: float) -> int:
-    """Return jobs whose lease ran out (their worker hangs); the attempt counts."""
+    """Return jobs whose lease ran out (their worker hangs); the attempt counts, and after the last one the job has failed."""
     return c.execute(
-        "UPDATE jobs SET state='queued', lease_until=NULL WHERE state='running' AND lease_until < ?", (now,)
+        """UPDATE jobs SET lease_until=NULL, state=CASE WHEN attempts < max_attempts THEN 'queued' ELSE 'failed' END,
+             error='its worker did not answer any more', finished=CASE WHEN attempts < max_attempts THEN NULL ELSE ?1 END
+           WHERE state='running' AND lease_until < ?1""",
+        (now,),
     ).rowcount
 
 
