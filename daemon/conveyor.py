@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,6 +61,7 @@ class Conveyor:
     def __init__(self, house: House) -> None:
         self._house = house
         self._belt: asyncio.Queue[Arrival] = asyncio.Queue()
+        self._apart: deque[Arrival] = deque()  # of a batch that could not be taken whole
 
     def put(self, arrivals: Iterable[Arrival]) -> None:
         """Lay units onto the belt."""
@@ -67,20 +69,28 @@ class Conveyor:
             self._belt.put_nowait(arrival)
 
     def __len__(self) -> int:
-        return self._belt.qsize()
+        return self._belt.qsize() + len(self._apart)
 
     async def run(self) -> None:
         """Take what lies on the belt, as many at once as are there, for ever."""
         while True:
-            batch = [await self._belt.get()]
-            while not self._belt.empty() and len(batch) < BATCH:
-                batch.append(self._belt.get_nowait())
+            batch = await self._next()
             try:
                 await self.take(batch)
             except Exception:  # noqa: BLE001
                 # one of the three broad excepts of the house: a surprise in one batch must not stop all that come after it;
                 # what it left undone is found again by the next rescan, since nothing of it was recorded
                 _log.exception("a batch could not be taken", units=[str(a.lead) for a in batch[:5]], count=len(batch))
+                if len(batch) > 1:  # each on its own, so that only the one that surprised us is left out
+                    self._apart.extend(batch)
+
+    async def _next(self) -> list[Arrival]:
+        if self._apart:
+            return [self._apart.popleft()]
+        batch = [await self._belt.get()]
+        while not self._belt.empty() and len(batch) < BATCH:
+            batch.append(self._belt.get_nowait())
+        return batch
 
     async def take(self, batch: Sequence[Arrival]) -> None:
         """The walk of a batch of units, up to their jobs."""
@@ -137,7 +147,8 @@ def _look(batch: Sequence[Arrival], watches: Mapping[str, Watch]) -> list[Seen]:
     found = []
     for a in batch:
         try:
-            stamps = {path: disk.stamp(path) for path in (a.lead, *a.companions)}
+            inside = sorted(p for p in a.lead.rglob("*") if p.is_file() and not p.is_symlink()) if a.lead.is_dir() else ()
+            stamps = {path: disk.stamp(path) for path in (a.lead, *a.companions, *inside)}
         except OSError:
             continue  # gone again: its departure is told by another way
         found.append(Seen(a, watches[a.watch], stamps, Facts(a.lead, Kind.OTHER, stamps[a.lead].size)))

@@ -134,7 +134,11 @@ def _compare(
             if not ignores.skip(f"{folder}/{name}" if folder else name, False):
                 done.dirty.append(watch.path / folder / name)
             continue
-        if brief is not None:  # a known file gave way to a folder or a link
+        if brief is not None and brief != (
+            0,
+            0,
+            now.st_ino,
+        ):  # a known file gave way to a folder or a link (0, 0: a folder, known as one model)
             known[name] = brief
         if entry.is_dir(follow_symlinks=False):
             below.append(name)

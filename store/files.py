@@ -53,7 +53,8 @@ def arrive(
 ) -> int:
     """Record a settled unit with what was decided; returns the lead's row id. A changed file keeps its row, with the new stamp."""
     model = facts.model
-    same = _same(c, lead, stamps[lead])
+    one = stamps if facts.folder else {lead: stamps[lead]}  # a folder's own stamp does not tell of what is in it
+    same = all(_same(c, path, stamp) for path, stamp in one.items())
     lead_id = _upsert(c, watch, lead, stamps[lead], None, state, now)
     c.execute(
         """UPDATE files SET kind=?, condition=?, reason=?, type=?, base=?, confidence=?, facts=?, pipeline=?, rule=?, why=?,
