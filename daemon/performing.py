@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 import structlog
 
 from ..handlers import disk, hashing
+from ..handlers.store import files_below
 from ..handlers.table import HANDLERS
 from ..handlers.task import Handler, Task
 from ..rules.pipeline import decide
@@ -103,6 +104,7 @@ class Performer:
         house = self._house
         chain = Chain.of(job)
         for step in range(chain.step, len(chain.actions)):
+            tick(0.0)  # raises when the job was cancelled during the step before
             unit = await self._unit(job)
             if unit is None:
                 await self._finish(job, None, Outcome(Status.SKIPPED, "the file is gone"))
@@ -193,7 +195,7 @@ class Performer:
         holdings = await house.store.read(datasets.holdings, slug) if slug else None
         unit = {row.path: row.stamp for row in rows if row.present}
         if facts.folder:
-            unit = {facts.path: await asyncio.to_thread(disk.stamp, facts.path)} if facts.path.exists() else {}
+            unit = {lead.path: lead.stamp} if lead.present else {}
         return Task(
             action, facts, facts.path if facts.folder else lead.path, unit, house.token(), house.store.now(),
             house.watch(lead.watch), digests, kept, holdings,
@@ -210,10 +212,12 @@ class Performer:
         facts = codec.loads(Facts, lead.facts) if lead.facts else None
         before = await asyncio.to_thread(disk.stamp, lead.path)
         if facts is not None and facts.folder:
-            names = await asyncio.to_thread(_files_below, facts.path)
+            names = await asyncio.to_thread(files_below, facts.path)
             found = await asyncio.to_thread(
                 hashing.digest_folder, facts.path, names, lambda n: tick(min(1.0, n / max(1, facts.size)))
             )
+            if not await asyncio.to_thread(_as_recorded, facts.path, rows):
+                raise disk.Changed(f"{facts.path} changed while it was hashed")
         else:
             found = await asyncio.to_thread(hashing.digest, lead.path, lambda n: tick(min(1.0, n / size)))
             if before != lead.stamp or await asyncio.to_thread(disk.stamp, lead.path) != before:
@@ -309,17 +313,12 @@ class Performer:
             job = await house.store.read(jobs.get, row.job_id) if row.job_id is not None else None
             try:
                 await asyncio.to_thread(disk.carry_out, prepared.moves, True)
-            except (disk.Changed, disk.Taken) as error:
+            except (disk.Changed, disk.Taken, OSError) as error:  # a disk that is away must not keep us from starting
                 _log.warning("an intent was taken back", verb=row.verb, reason=str(error))
                 await house.store.write(history.settle_intent, row.id)
                 continue
             await self._recovered(row.verb, prepared, row.file_id, job, row.step or 0, row.id)
-        for root in house.places.roots:
-            staging = root / disk.OWN / "staging"
-            if staging.is_dir():
-                for left in await asyncio.to_thread(lambda s=staging: list(s.iterdir())):  # type: ignore[misc]
-                    await asyncio.to_thread(disk.clear, left)
-                    left.unlink(missing_ok=True) if left.is_file() else None
+        await asyncio.to_thread(_clear_staging, house.places.roots)
         return len(rows)
 
     async def _recovered(
@@ -371,8 +370,20 @@ def _track(task: Task) -> Prepared:
     return Prepared(Outcome(Status.DONE, "tracked where it lies", models=(model,)))
 
 
-def _files_below(folder: Path) -> list[str]:
-    return [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+def _as_recorded(folder: Path, rows: Sequence[FileRow]) -> bool:
+    """Whether a folder that is one model holds the very files that were recorded when it arrived."""
+    recorded = {row.path: row.stamp for row in rows if row.present and folder in row.path.parents}
+    return {p: disk.stamp(p) for p in folder.rglob("*") if p.is_file() and not p.is_symlink()} == recorded
+
+
+def _clear_staging(roots: Sequence[Path]) -> None:
+    """Clear what a dead process left in our staging folders."""
+    for root in roots:
+        staging = root / disk.OWN / "staging"
+        for left in staging.iterdir() if staging.is_dir() else ():
+            disk.clear(left)
+            if left.is_file():
+                left.unlink(missing_ok=True)
 
 
 def caption_job(action: Action, item: Item, priority: int) -> NewJob:
