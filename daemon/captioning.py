@@ -125,7 +125,7 @@ class Captioning:
         if not good:
             return
         written = [await self._written(order, text) for order, text in good]
-        staged = disk.own_folder(house.config.datasets, "staging", house.token())
+        staged = await asyncio.to_thread(disk.own_folder, house.config.datasets, "staging", house.token())
         try:
             prepared = await asyncio.to_thread(caption.prepare, written, staged)
             await self._carry_out([(o, p) for (o, _), p in zip(good, prepared, strict=True)])
@@ -154,7 +154,11 @@ class Captioning:
             lost = await asyncio.to_thread(_carry_out_each, [p for _, p in batch])
             entries = []
             for (order, prepared), intent, why in zip(batch, intents, lost, strict=True):
-                done = prepared if why is None else Prepared(Outcome(Status.SKIPPED, why))
+                if isinstance(why, OSError):  # the disk's fault: this picture's failed attempt
+                    await house.store.write(history.settle_intent, intent)
+                    await self._fail([order.job], str(why))
+                    continue
+                done = prepared if why is None else Prepared(Outcome(Status.SKIPPED, str(why)))
                 entries.append(self._entry(order.job, done, order.path, intent))
             await house.store.record(*entries)
         finally:
@@ -190,13 +194,13 @@ class Captioning:
             await store.write(history.tell, line, store.now())
 
 
-def _carry_out_each(batch: Sequence[Prepared]) -> list[str | None]:
+def _carry_out_each(batch: Sequence[Prepared]) -> list[Exception | None]:
     """Make each text's move on its own; the reason where it could not be made."""
-    lost: list[str | None] = []
+    lost: list[Exception | None] = []
     for prepared in batch:
         try:
             disk.carry_out(prepared.moves)
             lost.append(None)
-        except (disk.Taken, disk.Changed) as error:
-            lost.append(str(error))
+        except (disk.Taken, disk.Changed, OSError) as error:
+            lost.append(error)
     return lost

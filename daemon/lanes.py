@@ -81,8 +81,9 @@ class Lanes:
             if due is not None and due <= store.now():
                 claimed = await store.claim(lane, self._house.owner, most)
                 if claimed:
+                    self._wake[lane].set()  # the lane's other workers look again: one wake may have been meant for several jobs
                     return claimed
-                due = None  # the lane is paused: resuming wakes it
+                due = None  # the lane is paused, or another worker was faster: resuming wakes us, and so does that worker
             await self._sleep(lane, None if due is None else due - store.now())
 
     async def _sleep(self, lane: Lane, seconds: float | None) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from ..handlers import pictures, texts
 from ..rules.header import Damaged
 from ..rules.readers.archives import CAPTION_SUFFIXES, IMAGE_SUFFIXES
@@ -18,6 +20,8 @@ from ..rules.terms import Caption, Facts, Holdings, Item, Outcome, Stamp, Status
 from ..store import datasets, files
 from ..store.store import Entry
 from .house import House
+
+_log = structlog.get_logger()
 
 Edit = tuple[Path, Mapping[Path, Stamp], Facts]
 
@@ -41,7 +45,11 @@ async def read_back(house: House, edits: Sequence[Edit]) -> None:
         if len(inside) > 1:
             slug = inside[0]
             holdings = await house.store.read(datasets.holdings, slug)
-            found = await asyncio.to_thread(_read, root / slug, slug, stamps, holdings)
+            try:
+                found = await asyncio.to_thread(_read, root / slug, slug, stamps, holdings)
+            except OSError as error:  # gone again, or closed to us: the next rescan finds it
+                _log.warning("cannot read back", path=str(lead), reason=str(error))
+                continue
             if found.item or found.text:
                 items = (found.item,) if found.item else ()
                 captions: tuple[Caption, ...] = ()

@@ -69,7 +69,11 @@ class Upkeep:
         """Let go what was kept long enough, and forget jobs that ended long ago."""
         store = self._house.store
         for row in await store.read(history.kept_aside, None, store.now()):
-            await asyncio.to_thread(_expire, row)
+            try:
+                await asyncio.to_thread(_expire, row)
+            except (OSError, ValueError) as error:  # one thing that cannot go must not keep all the others
+                _log.warning("cannot expire", path=str(row.path), reason=str(error))
+                continue
             await store.write(history.set_aside_state, row.id, "expired")
             _log.info("expired", place=row.place, path=str(row.path), original=str(row.original))
         await store.write(jobs.prune, store.now() - JOBS_KEPT)

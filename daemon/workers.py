@@ -55,7 +55,8 @@ class Worker:
             if self._bored:
                 self._bored.cancel()
             try:
-                if not self.alive:
+                if not self.alive or self._writer.is_closing():  # closing: it was let go just now
+                    await self._end()
                     await self._start()
                 return await self._ask(pictures)
             except (OSError, EOFError, ValueError, KeyError, TimeoutError) as error:
