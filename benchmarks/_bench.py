@@ -5,6 +5,7 @@ A benchmark compares two ways in one run and prints a ratio, because times alone
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
@@ -13,8 +14,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+FIGURES = "DROPDOCK_BENCH_FIGURES"  # names the file that `_results.py` gathers the figures of all benchmarks from
 
 
 @dataclass(frozen=True)
@@ -32,15 +35,15 @@ def timed(work: Callable[[], object]) -> Time:
     return Time(time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def best(work: Callable[[], object], rounds: int = 5) -> Time:
-    """The quickest of several rounds: the one that other programs disturbed least."""
-    return min((timed(work) for _ in range(rounds)), key=lambda t: t.wall)
-
-
-def alternate(works: Sequence[Callable[[], object]], rounds: int = 5) -> list[Time]:
-    """The quickest round of each, taken in turns so that a busy minute meets all of them."""
+def alternate(works: Sequence[Callable[[], object]], rounds: int = 7) -> list[Time]:
+    """The median round of each, taken in turns so that a busy minute meets all of them."""
     times = [[timed(work) for work in works] for _ in range(rounds)]
-    return [min(column, key=lambda t: t.wall) for column in zip(*times, strict=True)]
+    return [median(column) for column in zip(*times, strict=True)]
+
+
+def median(times: Sequence[Time]) -> Time:
+    """The round in the middle, by the clock."""
+    return sorted(times, key=lambda t: t.wall)[len(times) // 2]
 
 
 @contextmanager
@@ -67,14 +70,34 @@ def machine() -> str:
     return f"{cpu}, {os.cpu_count()} cores{memory}, {platform.system()} {platform.release()}, Python {platform.python_version()}"
 
 
-def report(title: str, head: Sequence[str], rows: Sequence[Sequence[object]], notes: str = "") -> None:
-    """Print one section of RESULTS.md: heading, table, notes, machine. Floats are shown with three digits that count."""
+@dataclass(frozen=True)
+class Figure:
+    """One line of the summary: what was promised and what came out. `met` None: there is no goal, it is told all the same."""
+
+    name: str
+    goal: str
+    measured: str
+    met: bool | None
+    why: str = ""  # where it is missed
+
+
+def report(title: str, head: Sequence[str], rows: Sequence[Sequence[object]], notes: str, figures: Sequence[Figure] = ()) -> None:
+    """Print one section of RESULTS.md: heading, table, notes, figures, machine. Floats are shown with three digits that count."""
     cells = [list(head), *[[f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]]
     widths = [max(len(row[n]) for row in cells) for n in range(len(head))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    text = [f"\n## {title}\n", *lines, *(["", notes] if notes else []), f"\n_{machine()}_"]
+    goals = [f"- {f.name}: {f.measured}{f' (goal {f.goal}: {said(f.met)})' if f.goal else ''}" for f in figures]
+    text = [f"\n## {title}\n", *lines, "", notes, *(["", *goals] if goals else []), f"\n_{machine()}_"]
     print("\n".join(text), flush=True)
+    if FIGURES in os.environ:
+        with open(os.environ[FIGURES], "a", encoding="utf-8") as file:
+            file.writelines(json.dumps(asdict(figure)) + "\n" for figure in figures)
+
+
+def said(met: bool | None) -> str:
+    """A verdict in a word."""
+    return {True: "met", False: "missed", None: "-"}[met]
 
 
 def check(ok: bool, text: str) -> None:

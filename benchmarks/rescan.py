@@ -1,55 +1,22 @@
-"""Rescan: 100,000 unchanged files in 1,000 folders against a bare recursive os.scandir + stat of the same tree. Goal: at most 1.5x."""
+"""Rescan: 100,000 unchanged files in 1,000 folders against a bare recursive os.scandir + stat of the same tree. Goal: at most 1.5x.
+
+What is compared with is the daemon's own: its store with 100,000 file rows, written by its own functions and read by its own Index.
+"""
 
 from __future__ import annotations
 
 import os
-import sqlite3
-from collections.abc import Collection
 from pathlib import Path
 
-from _bench import alternate, check, report, scratch
-from dropdock.daemon.rescan import Brief, rescan
+from _bench import Figure, alternate, check, report, scratch
+from _library import FILES, FOLDERS, NAME, Home
+from dropdock.daemon.rescan import rescan
 from dropdock.rules.ignores import Ignores
 from dropdock.rules.terms import Mode, Watch
+from dropdock.store.index import Index
 
-FOLDERS, FILES = 1000, 100
 GOAL = 1.5
-
-
-class Index:
-    """The files of a watch in SQLite, one query per folder over a covering index."""
-
-    def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path)
-        self._db.executescript(
-            "CREATE TABLE files(watch TEXT, folder TEXT, name TEXT, size INT, mtime_ns INT, ino INT, PRIMARY KEY(watch, folder, name))"
-            " WITHOUT ROWID"
-        )
-
-    def learn(self, watch: Watch, paths: list[Path]) -> None:
-        rows = []
-        for path in paths:
-            found = path.stat()
-            folder = path.parent.relative_to(watch.path).as_posix()
-            rows.append((watch.name, "" if folder == "." else folder, path.name, found.st_size, found.st_mtime_ns, found.st_ino))
-        self._db.executemany("INSERT INTO files VALUES(?,?,?,?,?,?)", rows)
-        self._db.commit()
-
-    def folder(self, watch: str, folder: str) -> dict[str, Brief]:
-        query = "SELECT name, size, mtime_ns, ino FROM files WHERE watch=? AND folder=?"
-        rows = self._db.execute(query, (watch, folder))
-        return {name: (size, mtime_ns, ino) for name, size, mtime_ns, ino in rows}
-
-    def folders(self, watch: str) -> Collection[str]:
-        return [folder for (folder,) in self._db.execute("SELECT DISTINCT folder FROM files WHERE watch=?", (watch,))]
-
-
-def make(root: Path) -> None:
-    for n in range(FOLDERS):
-        folder = root / f"{n % 10}/{n}"
-        folder.mkdir(parents=True)
-        for m in range(FILES):
-            (folder / f"picture-{m:04}.png").touch()
+ROUNDS = 15
 
 
 def bare(root: Path) -> int:
@@ -67,25 +34,24 @@ def bare(root: Path) -> int:
 
 
 def main() -> None:
-    with scratch() as home:
-        watch = Watch("bench", home / "in", Mode.LIBRARY)
-        make(watch.path)
-        index, ignores = Index(home / "index.db"), Ignores()
-        first = rescan(watch, index, ignores)
-        index.learn(watch, first.dirty)
-        again = rescan(watch, index, ignores, first.root)
-        check(len(first.dirty) == FOLDERS * FILES == bare(watch.path), "the first pass names every file")
-        check(not again.dirty and not again.departed and again.files == FOLDERS * FILES, "the second pass names none")
-        floor, ours = alternate([lambda: bare(watch.path), lambda: rescan(watch, index, ignores, first.root)], rounds=7)
+    number = FOLDERS * FILES
+    with scratch() as place:
+        home, ignores = Home(place), Ignores()
+        home.learn()
+        watch = Watch(NAME, home.library, Mode.LIBRARY)
+        with Index(home.database, watch.path) as index:
+            first = rescan(watch, index, ignores)
+            check(bare(watch.path) == first.files == number, f"{first.files} of {number} files were seen")
+            check(not first.dirty and not first.departed, f"{len(first.dirty)} files are called changed")
+            floor, ours = alternate([lambda: bare(watch.path), lambda: rescan(watch, index, ignores, first.root)], ROUNDS)
     ratio = ours.wall / floor.wall
-    rows = [["bare scandir + stat", floor.wall, floor.cpu, 1.0], ["rescan against SQLite", ours.wall, ours.cpu, ratio]]
-    verdict = "met" if ratio <= GOAL else "missed"
-    report(
-        f"Rescan of {FOLDERS * FILES:,} unchanged files in {FOLDERS:,} folders",
-        ["way", "wall s", "CPU s", "ratio"],
-        rows,
-        f"Goal: at most {GOAL}x, {verdict}. Best of 7, in turns, warm.",
+    rows = [["bare scandir + stat", floor.wall, floor.cpu, 1.0], ["rescan against the store", ours.wall, ours.cpu, ratio]]
+    notes = (
+        f"{FOLDERS:,} folders. Median of {ROUNDS} rounds in turns, everything in the page cache. The store's part is one query of a "
+        "covering index a folder; the walk saves some of it again by asking through the folder's descriptor."
     )
+    goal = Figure(f"rescan of {number:,} unchanged files / bare scandir + stat", f"<= {GOAL}x", f"{ratio:.2f}x", ratio <= GOAL)
+    report("Rescan", ["way", "wall s", "CPU s", "ratio"], rows, notes, [goal])
 
 
 if __name__ == "__main__":
