@@ -120,6 +120,17 @@ def _is_utf8(raw: bytes) -> bool:
     return True
 
 
+# In the order they are tried; the blocks whose letters speak for each, and the share of all foreign letters they must have.
+_ENCODINGS = (
+    ("cp932", ("HIRAGANA", "KATAKANA", "CJK"), 0.9),
+    ("euc_kr", ("HANGUL",), 0.8),
+    ("gb18030", ("CJK",), 0.8),
+    ("cp866", ("CYRILLIC SMALL", "CYRILLIC CAPITAL"), 0.95),
+    ("cp1251", ("CYRILLIC SMALL", "CYRILLIC CAPITAL"), 0.95),
+)
+_TWO_FOREIGN = re.compile(r"[^\x00-\x7f]{2}")
+
+
 def guess_encoding(raws: Sequence[bytes]) -> str:
     """The encoding that names which are not UTF-8 were written in: the first of the usual ones in which they make sense.
 
@@ -128,28 +139,29 @@ def guess_encoding(raws: Sequence[bytes]) -> str:
     if not raws:
         return "utf-8"
     text = b"\n".join(raws)
-    for encoding, blocks, share in (
-        ("cp932", ("HIRAGANA", "KATAKANA", "CJK"), 0.9),
-        ("euc_kr", ("HANGUL",), 0.8),
-        ("gb18030", ("CJK",), 0.8),
-        ("cp866", ("CYRILLIC SMALL", "CYRILLIC CAPITAL"), 0.95),
-        ("cp1251", ("CYRILLIC SMALL", "CYRILLIC CAPITAL"), 0.95),
-    ):
-        try:
-            foreign = [ch for ch in text.decode(encoding) if ord(ch) > 127]
-        except UnicodeDecodeError:
-            continue
-        known = [unicodedata.name(ch, "") for ch in foreign]
-        if "HALFWIDTH" in " ".join(known):  # half-width katakana is what other encodings look like in Shift-JIS
-            continue
-        if encoding == "cp932" and not any(n.startswith(("HIRAGANA", "KATAKANA")) for n in known):
-            continue
-        lower = sum("SMALL" in n for n in known)
-        if encoding in ("cp866", "cp1251") and lower * 2 < len(known):
-            continue
-        if foreign and sum(n.startswith(blocks) for n in known) >= share * len(known):
-            return encoding
-    return "cp437"
+    return next((encoding for encoding, blocks, share in _ENCODINGS if _makes_sense(text, encoding, blocks, share)), "cp437")
+
+
+def _makes_sense(raw: bytes, encoding: str, blocks: tuple[str, ...], share: float) -> bool:
+    try:
+        text = raw.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    foreign = [ch for ch in text if ord(ch) > 127]
+    known = [unicodedata.name(ch, "") for ch in foreign]
+    if not foreign or sum(n.startswith(blocks) for n in known) < share * len(known):
+        return False
+    if any("HALFWIDTH" in n for n in known):  # half-width katakana is what other encodings look like in Shift-JIS
+        return False
+    if encoding == "cp932":
+        return any(n.startswith(("HIRAGANA", "KATAKANA")) for n in known)
+    if (
+        encoding == "gb18030"
+    ):  # an umlaut of cp437 and the ASCII letter behind it are a rare sign there: usual ones are in GB 2312
+        return len("".join(foreign).encode("gb2312", "ignore")) >= 2 * share * len(foreign)
+    if encoding in ("cp866", "cp1251"):  # words are mostly small letters side by side; one ß or é among ASCII is no Russian
+        return sum("SMALL" in n for n in known) * 2 >= len(known) and _TWO_FOREIGN.search(text) is not None
+    return True
 
 
 class ZipReader:
