@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from dropdock.handlers.links import METHODS, Applied, Did, apply, look
-from dropdock.rules.deployment import Deployable, Made, Method, Wanted, load_layouts, plan, recorded_names, wanted
+from dropdock.rules.deployment import Deployable, Wanted, load_layouts, recorded_names, wanted
+from dropdock.rules.linkplan import Made, Method, plan
 from dropdock.rules.terms import LinkState, Target
 from hypothesis import given, settings
 from hypothesis import strategies as st
