@@ -14,8 +14,9 @@ import structlog
 
 from ..handlers import hashing
 from ..handlers import links as hands
-from ..rules import deployment
-from ..rules.deployment import Deployable, Made, Method
+from ..rules import deployment, linkplan
+from ..rules.deployment import Deployable
+from ..rules.linkplan import Made, Method
 from ..rules.layouts import load_layouts
 from ..rules.terms import Link, LinkState
 from ..store import history, models
@@ -60,16 +61,16 @@ class Projection:
         applied = await asyncio.to_thread(hands.apply, plan)
         await self._record(plan, aims, applied, recorded, sizes)
 
-    def _plan(self, wishes: list[Deployable], mine: list[Made]) -> tuple[deployment.Plan, deployment.Wanted]:
+    def _plan(self, wishes: list[Deployable], mine: list[Made]) -> tuple[linkplan.Plan, deployment.Wanted]:
         names = deployment.recorded_names(m.link for m in mine)
         aims = deployment.wanted(wishes, self._house.config.targets, load_layouts(), names)
         known = {wish.blob: wish.sha256 for wish in wishes}
         found = hands.look(aims, mine, lambda path: known.get(path) or hashing.digest(path).sha256)
-        return deployment.plan(aims, found, mine), aims
+        return linkplan.plan(aims, found, mine), aims
 
     async def _record(
         self,
-        plan: deployment.Plan,
+        plan: linkplan.Plan,
         aims: deployment.Wanted,
         applied: tuple[hands.Applied, ...],
         before: list[LinkRow],

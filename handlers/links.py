@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from ..rules.deployment import Create, Found, Made, Method, Plan, Remove, Seen, Wanted
+from ..rules.deployment import Wanted
+from ..rules.linkplan import Create, Found, Made, Method, Plan, Remove, Seen
 from ..rules.terms import Link, Stamp
 
 Digest = Callable[[Path], str | None]  # a file's digest, from memory or by reading it; None when it cannot be told
@@ -66,11 +67,12 @@ def look(aims: Wanted, recorded: Collection[Made], digest: Digest | None = None)
             continue
         mine = made.get(at)
         original = mine.link.to if mine and mine.method is not Method.SYMLINK else link.to
-        found[at] = _found(at, link.to, original, digest)
+        found[at] = _found(at, link.to, original, digest, mine.stamp if mine else None)
     return found
 
 
-def _found(at: Path, to: Path, original: Path, digest: Digest | None) -> Found:
+def _found(at: Path, to: Path, original: Path, digest: Digest | None, left: Stamp | None) -> Found:
+    """`left` is the stamp of our copy as we left it: with that it is the same without a read."""
     alive = _readable(to)
     try:
         status = at.lstat()
@@ -79,7 +81,8 @@ def _found(at: Path, to: Path, original: Path, digest: Digest | None) -> Found:
             return Found(Seen.LINK, text, _named_by(at, text), alive, stamp=_stamp(status))
         if not stat.S_ISREG(status.st_mode):
             return Found(Seen.OTHER, alive=alive)
-        return Found(Seen.FILE, alive=alive, same=_same_content(at, original, digest), stamp=_stamp(status))
+        stamp = _stamp(status)
+        return Found(Seen.FILE, alive=alive, same=stamp == left or _same_content(at, original, digest), stamp=stamp)
     except FileNotFoundError:
         return Found(Seen.ABSENT, alive=alive)
     except OSError as error:  # a file where a folder should be, no permission, a name too long for this disk
@@ -161,6 +164,7 @@ def _remove(remove: Remove) -> str:
 def _create(create: Create, methods: tuple[Method, ...]) -> Applied:
     link = create.link
     note = ""
+    methods = (Method.COPY,) if create.copied else methods
     try:
         if not _folder(create.root):
             return Applied(link.at, Did.FAILED, note=f"the target's folder {create.root} does not exist")
@@ -174,7 +178,7 @@ def _create(create: Create, methods: tuple[Method, ...]) -> Applied:
                 note = f"{method}: {error.strerror or error}"
                 continue
             did = Did.REPLACED if create.instead else Did.CREATED
-            return Applied(link.at, did, Made(link, method), note)
+            return Applied(link.at, did, Made(link, method, _stamp(link.at.lstat()) if method is Method.COPY else None), note)
     except FileExistsError:
         return Applied(link.at, Did.FAILED, note="something stands there now")
     except OSError as error:

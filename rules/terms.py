@@ -450,6 +450,7 @@ class Target:
     path: Path
     enabled: bool = True
     relative: bool = False  # relative symlinks instead of absolute ones
+    map: tuple[tuple[str, str], ...] = ()  # type -> folder below the app's own, over what the layout says
 
 
 class LinkState(StrEnum):

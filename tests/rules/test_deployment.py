@@ -1,22 +1,16 @@
 """What targets should have, and the plan from what they have."""
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-import pytest
 from dropdock.rules.deployment import (
     COMPANION,
-    Conflict,
-    Create,
+    NOWHERE,
+    Claim,
     Deployable,
-    Found,
-    Made,
-    Method,
-    Remove,
-    Seen,
     Unmapped,
     Wanted,
+    candidates,
     load_layouts,
-    plan,
     recorded_names,
     wanted,
 )
@@ -38,48 +32,6 @@ def model(n: int, name: str, type: str = "lora", **more: object) -> Deployable:
 
 def places(aims: Wanted) -> list[str]:
     return [str(link.at) for link in aims.links]
-
-
-# ---------------------------------------------------------------- layouts
-
-
-def test_the_three_apps_take_the_common_types() -> None:
-    """ComfyUI, Forge and AI Toolkit have a folder for checkpoints, LoRAs, VAEs and text encoders."""
-    assert set(LAYOUTS) >= {"comfyui", "forge", "ai-toolkit"}
-    for layout in LAYOUTS.values():
-        for kind in ("checkpoint", "diffusion_model", "lora", "vae", "text_encoder"):
-            assert layout.place(kind, "x.safetensors")[0] is not None
-    assert LAYOUTS["comfyui"].place("embedding", "x.PT")[0] == PurePosixPath("models/embeddings")
-    assert LAYOUTS["forge"].place("embedding", "x.pt")[0] == PurePosixPath("embeddings")
-
-
-def test_gguf_goes_only_where_it_is_loaded() -> None:
-    """A GGUF diffusion model is linked into ComfyUI and Forge, not into AI Toolkit; a GGUF LoRA nowhere."""
-    assert LAYOUTS["comfyui"].place("diffusion_model", "x.gguf")[0] == PurePosixPath("models/diffusion_models")
-    assert LAYOUTS["forge"].place("diffusion_model", "x.gguf")[0] == PurePosixPath("models/Stable-diffusion")
-    assert LAYOUTS["ai-toolkit"].place("diffusion_model", "x.gguf") == (None, "ai-toolkit loads no .gguf as diffusion_model")
-    assert LAYOUTS["comfyui"].place("lora", "x.gguf")[0] is None
-    assert LAYOUTS["comfyui"].place("checkpoint", "x.gguf")[0] is None
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        "[1]",
-        "a: {folders: {}}",
-        "a: {suffixes: [pt], folders: {}}",
-        "a: {suffixes: 3, folders: {}}",
-        "a: {suffixes: [], folders: {lora: ../x}}",
-        "a: {suffixes: [], folders: {lora: /x}}",
-        "a: {suffixes: [], folders: {lora: [x]}}",
-        "a: {suffixes: [], folders: {lora: {folder: x, suffx: []}}}",
-        "a: [",
-    ],
-)
-def test_a_bad_table_is_refused(bad: str) -> None:
-    """A mistake in a layout, above all a folder outside of the app, is a ValueError."""
-    with pytest.raises(ValueError, match=r"expected|syntax"):
-        load_layouts(bad)
 
 
 # ---------------------------------------------------------------- wanted
@@ -137,16 +89,61 @@ def test_a_changed_type_moves_the_link() -> None:
 
 
 def test_companions_follow_the_name() -> None:
-    """A config and a preview are linked beside their model under its name there; metadata that apps write into is not."""
+    """Config, previews and metadata come beside their model under its name there; another model's, and absolute paths, do not."""
     hub = Path("/hub/b")
-    more = tuple(hub / n for n in ("m.yaml", "m.preview.png", "m.civitai.info", "m.json", "other.png"))
+    more = tuple(hub / n for n in ("m.yaml", "m.preview.png", "m.civitai.info", "m.metadata.json", "m.sha256", "other.png"))
     aims = wanted([model(1, "m.ckpt", "checkpoint"), model(2, "m.ckpt", "checkpoint", companions=more)], [COMFY], LAYOUTS)
     assert [(link.at.name, link.type, link.to.name) for link in aims.links[1:]] == [
         ("m-20000000.ckpt", "checkpoint", "m.ckpt"),
+        ("m-20000000.civitai.info", COMPANION, "m.civitai.info"),
         ("m-20000000.preview.png", COMPANION, "m.preview.png"),
         ("m-20000000.yaml", COMPANION, "m.yaml"),
     ]
     assert set(recorded_names(aims.links).values()) == {aims.links[0].at, aims.links[1].at}
+
+
+def test_a_model_goes_where_one_of_its_roles_is_loaded() -> None:
+    """A GGUF language model that can serve as a text encoder is linked as one where the app has no folder for language models."""
+    gguf = model(1, "qwen.gguf", "llm", roles=("llm", "text_encoder"))
+    aims = wanted([gguf], [COMFY, KIT], LAYOUTS)
+    assert places(aims) == ["/apps/comfy/models/text_encoders/qwen.gguf"]
+    assert aims.links[0].type == "text_encoder"
+    assert [u.reason for u in aims.unmapped] == ["ai-toolkit has no folder for llm"]
+
+
+def test_an_mmproj_stands_beside_its_encoder_under_a_name_that_is_found() -> None:
+    """A nameless vision half takes the only encoder's name, also when it was linked under its own name before."""
+    encoder = model(1, "Qwen2.5-VL-7B-Q4_K_M.gguf", "llm", roles=("llm", "text_encoder"))
+    half = model(2, "mmproj-F16.gguf", "mmproj")
+    alone = wanted([half], [COMFY], LAYOUTS)
+    assert places(alone) == ["/apps/comfy/models/text_encoders/mmproj-F16.gguf"]
+    both = wanted([encoder, half], [COMFY], LAYOUTS, recorded_names(alone.links))
+    assert [Path(p).name for p in places(both)] == ["Qwen2.5-VL-7B-Q4_K_M.gguf", "Qwen2.5-VL-7B-mmproj-F16.gguf"]
+    assert wanted([encoder, half], [COMFY], LAYOUTS, recorded_names(both.links)) == both
+
+
+def test_names_differ_across_the_folders_of_one_scope() -> None:
+    """Sorted by base, two models of one name still get two names: the app tells them apart by it alone."""
+    sorted_by_base = Target("comfy", "comfyui", COMFY.path, map=(("lora", "loras/{base}"),))
+    one, two = model(1, "x.safetensors"), model(2, "x.safetensors")
+    two = Deployable(two.sha256, two.name, two.type, "flux1", two.blob)
+    assert places(wanted([one, two], [sorted_by_base], LAYOUTS)) == [
+        "/apps/comfy/loras/sdxl/x.safetensors",
+        "/apps/comfy/loras/flux1/x-20000000.safetensors",
+    ]
+
+
+def test_an_adopted_place_is_wanted_whatever_the_targets_say() -> None:
+    """A link at the very place, in its target once and not a second time; outside of every target too."""
+    own = Path("/apps/comfy/models/loras/mine/x.safetensors")
+    aims = wanted([model(1, "x.safetensors", adopted=(own, Path("/lib/x.safetensors")))], [COMFY, KIT], LAYOUTS)
+    assert [(link.target, str(link.at)) for link in aims.links] == [
+        ("comfy", str(own)),
+        (NOWHERE, "/lib/x.safetensors"),
+        ("kit", "/apps/kit/models/loras/x.safetensors"),
+    ]
+    nobody = wanted([model(1, "x.safetensors", adopted=(own,), targets=frozenset())], [COMFY, KIT], LAYOUTS)
+    assert places(nobody) == [str(own)]
 
 
 def test_a_folder_model_is_linked_file_by_file() -> None:
@@ -182,78 +179,19 @@ def test_names_are_unique_and_stable(before: list[tuple[int, str]], after: list[
             assert recorded_names(second.links)[key] == names[key]
 
 
-# ---------------------------------------------------------------- plan
-
-TO = Path("/hub/aa/x")
-AT = Path("/apps/comfy/models/loras/x")
-LINK = Link("comfy", "lora", AT, TO, "aa")
-AIMS = Wanted((LINK,), (), {"comfy": COMFY})
-NOTHING = Wanted(())
-RIGHT = Found(Seen.LINK, str(TO), TO)
-OLD = Made(Link("comfy", "lora", AT, Path("/hub/bb/x"), "bb"))
-
-
-@pytest.mark.parametrize(
-    ("found", "state"),
-    [
-        (Found(Seen.LINK, "/else", Path("/else")), LinkState.FOREIGN),
-        (Found(Seen.FILE, same=True), LinkState.ADOPTABLE),
-        (Found(Seen.FILE, same=False), LinkState.CONFLICT),
-        (Found(Seen.FILE), LinkState.CONFLICT),
-        (Found(Seen.OTHER), LinkState.CONFLICT),
-        (Found(Seen.BLOCKED, note="no such folder"), LinkState.CONFLICT),
-        (Found(Seen.ABSENT, alive=False), LinkState.BROKEN),
-        (Found(Seen.LINK, str(TO), TO, alive=False), LinkState.BROKEN),
-    ],
-)
-def test_what_is_not_ours_is_only_reported(found: Found, state: LinkState) -> None:
-    """A person's link, file or folder is a conflict to show and nothing is done about it."""
-    made = plan(AIMS, {AT: found}, [])
-    assert [c.state for c in made.conflicts] == [state]
-    assert made.idle and not made.ok
-
-
-def test_missing_right_and_outdated_links() -> None:
-    """A missing link is made, a right one is left, our link to another file is replaced."""
-    assert plan(AIMS, {AT: Found(Seen.ABSENT)}, []).create == (Create(LINK, False, COMFY.path),)
-    assert plan(AIMS, {AT: RIGHT}, []).ok == (Made(LINK),)
-    old = Found(Seen.LINK, "/hub/bb/x", Path("/hub/bb/x"))
-    assert plan(AIMS, {AT: old}, [OLD]).create == (Create(LINK, False, COMFY.path, Remove(OLD, old)),)
-    assert plan(AIMS, {AT: old}, []).conflicts == (
-        Conflict(LINK, LinkState.FOREIGN, "somebody's link to /hub/bb/x stands there"),
-    )
-
-
-def test_a_link_to_a_gone_file_is_removed() -> None:
-    """Our link whose hub file is gone goes too, since some apps fail on dangling links."""
-    dead = Found(Seen.LINK, str(TO), TO, alive=False)
-    made = plan(AIMS, {AT: dead}, [Made(LINK)])
-    assert made.remove == (Remove(Made(LINK), dead),)
-    assert made.conflicts[0].state is LinkState.BROKEN
-
-
-def test_a_target_that_became_relative_gets_new_links() -> None:
-    """The form of the text is part of what is wanted, for links that we made."""
-    aims = Wanted((LINK,), (), {"comfy": Target("comfy", "comfyui", COMFY.path, relative=True)})
-    assert [c.relative for c in plan(aims, {AT: RIGHT}, [Made(LINK)]).create] == [True]
-    assert plan(aims, {AT: Found(Seen.LINK, "../x", TO)}, [Made(LINK)]).idle
-
-
-def test_only_our_unchanged_links_are_removed() -> None:
-    """No longer wanted: ours goes; what a person put there stays and the record is forgotten; an unplugged disk waits."""
-    assert plan(NOTHING, {AT: RIGHT}, [Made(LINK)]).remove == (Remove(Made(LINK), RIGHT),)
-    for other in (Found(Seen.ABSENT), Found(Seen.FILE, same=True), Found(Seen.LINK, "/y", Path("/y")), Found(Seen.OTHER)):
-        made = plan(NOTHING, {AT: other}, [Made(LINK)])
-        assert (made.remove, made.forget) == ((), (AT,))
-    assert plan(NOTHING, {AT: Found(Seen.BLOCKED)}, [Made(LINK)]).ok == (Made(LINK),)
-
-
-@pytest.mark.parametrize("method", [Method.HARDLINK, Method.COPY])
-def test_fallbacks_are_ours_while_their_content_is(method: Method) -> None:
-    """A hardlink or copy of ours is right while it has the hub file's content; once an app changed it, it is the person's."""
-    mine = Made(LINK, method)
-    assert plan(AIMS, {AT: Found(Seen.FILE, same=True)}, [mine]).ok == (mine,)
-    assert plan(NOTHING, {AT: Found(Seen.FILE, same=True)}, [mine]).remove
-    for same in (False, None):
-        assert plan(AIMS, {AT: Found(Seen.FILE, same=same)}, [mine]).conflicts[0].state is LinkState.CONFLICT
-        assert plan(NOTHING, {AT: Found(Seen.FILE, same=same)}, [mine]).forget == (AT,)
+@given(MODELS, st.lists(st.integers(0, 7), max_size=8))
+def test_one_at_a_time_is_as_good_as_all_at_once(models: list[tuple[int, str]], order: list[int]) -> None:
+    """Models that come one by one, each told only which of its names are taken, share no name, and all at once changes nothing."""
+    links: dict[str, Path] = {}
+    claims: dict[Claim, str] = {}
+    everyone = [model(*m) for m in models]
+    for n in [*(i for i in order if i < len(everyone)), *range(len(everyone))]:
+        one = [everyone[n]]
+        names = {("comfy", sha): at for sha, at in links.items() if sha == everyone[n].sha256}
+        asked = candidates(one, [COMFY], LAYOUTS, names)
+        aims = wanted(one, [COMFY], LAYOUTS, names, {c for c in asked if claims.get(c, one[0].sha256) != one[0].sha256})
+        links[one[0].sha256] = aims.links[0].at
+        claims[aims.claims[aims.links[0].at]] = one[0].sha256
+    assert len(set(links.values())) == len(everyone) == len({c.identity for c in claims})
+    again = wanted(everyone, [COMFY], LAYOUTS, {("comfy", sha): at for sha, at in links.items()})
+    assert {link.sha256: link.at for link in again.links} == links
