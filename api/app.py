@@ -12,7 +12,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from ..store.store import Store
-from . import datasets, explain, files, history, inbox, jobs, models, page, status, stream, watches
+from . import config, datasets, explain, files, history, inbox, jobs, metrics, models, page, status, stream, watches
 from .guard import dress, guard
 from .keys import CONTROL, FEED, SETTINGS, STOPPING, STORE
 from .ports import Control, FaceSettings, Feed
@@ -29,10 +29,12 @@ ROUTES: tuple[Callable[[], list[web.RouteDef]], ...] = (
     explain.routes,
     inbox.routes,
     stream.routes,
+    config.routes,
+    metrics.routes,
     page.routes,
 )
 BODY = 64 << 10  # bytes of a JSON body; uploads are streamed and know other bounds
-OPEN_TO_ALL = frozenset({status.health, page.index, page.static})  # the page is empty until it has the key
+OPEN_TO_ALL = frozenset({status.health, status.live, page.index, page.static})  # the page is empty until it has the key
 LINKABLE = frozenset({page.index, page.static})
 
 

@@ -124,7 +124,7 @@ async def _receive(request: web.Request, part: BodyPartReader, folder: Path) -> 
 async def _need(request: web.Request, folder: Path, size: int) -> None:
     """Refuse when `size` more bytes would not leave what must stay free."""
     free = await asyncio.to_thread(upload.free, folder)
-    least = request.app[SETTINGS].min_free
+    least = request.app[SETTINGS].least_free()
     if free < size + least:
         raise Refused("no-space", f"{free} bytes are free, {size + least} would be needed.", free=free, needed=size + least)
 

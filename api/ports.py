@@ -6,7 +6,7 @@ key, which is never printed. Every question that memory can answer goes to the S
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,8 +45,40 @@ class FaceSettings:
     allowed_hosts: tuple[str, ...] = ()  # further names that requests may be addressed to
     api_key: str | None = field(default=None, repr=False)
     min_free: int = 512 * 2**20  # what an upload must leave free on the inbox's volume
+    floor: Callable[[], int] | None = field(default=None, repr=False)  # asks for min_free anew: a reload may change it
     ping: float = 15.0  # between two signs of life on an idle event stream
     send_timeout: float = 30.0  # a listener that takes nothing for so long is dropped
+
+    def least_free(self) -> int:
+        """What an upload must leave free now."""
+        return self.floor() if self.floor is not None else self.min_free
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One number of a Family: labels, and what is added to the family's name (`_sum`, `_bucket`, ...)."""
+
+    value: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+    suffix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric: its name without the prefix, kind (counter, gauge, histogram), meaning and samples. Base units: seconds, bytes."""
+
+    name: str
+    kind: str
+    help: str
+    samples: tuple[Sample, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """What a reload did: the changes it made, or the problems for which it made none. A line each, without secrets."""
+
+    changes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 class Control(Protocol):
@@ -93,6 +125,22 @@ class Control(Protocol):
 
     def inbox(self, watch: str | None) -> Path | None:
         """The folder that uploads go to: the first inbox, or the named one; None when there is none."""
+        ...
+
+    async def failing(self) -> tuple[str, ...]:
+        """What must live and does not; answers within seconds whatever hangs."""
+        ...
+
+    def settings(self) -> Mapping[str, object]:
+        """Every setting in force as plain values; secrets are replaced."""
+        ...
+
+    async def reload(self) -> Reload:
+        """Take over the configuration as it is on disk now, or nothing of it when there are problems."""
+        ...
+
+    def meters(self) -> Sequence[Family]:
+        """What the process counted and measured since its start."""
         ...
 
 

@@ -30,6 +30,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "ambiguous": (409, "More than one thing is meant"),
     "too-large": (413, "The body is too large"),
     "unsupported-media-type": (415, "The body is of the wrong type"),
+    "bad-config": (422, "The configuration was not taken"),
     "unknown-host": (421, "The request is addressed to another host"),
     "internal": (500, "Something went wrong inside"),
     "inbox-unavailable": (503, "The inbox cannot be written"),

@@ -37,6 +37,12 @@ async def health(request: web.Request) -> web.Response:
     return views.answer({"status": "ok" if ready else "starting"}, 200 if ready else 503)
 
 
+async def live(request: web.Request) -> web.Response:
+    """200 while the loop, the database's writer, the lanes and the watchers live: else it is time for a restart. No key, no detail."""
+    failing = await request.app[CONTROL].failing()
+    return views.answer({"status": "failing" if failing else "ok"}, 503 if failing else 200)
+
+
 async def status(request: web.Request) -> web.Response:
     """Version, uptime, what waits, and the counts of everything. `last` is the newest event: stream on from there."""
     Query(request)
@@ -84,6 +90,8 @@ def routes() -> list[web.RouteDef]:
     """The routes of this file."""
     return [
         web.get("/api/v1/health", health),
+        web.get("/api/v1/ready", health),
+        web.get("/api/v1/live", live),
         web.get("/api/v1/status", status),
         web.post("/api/v1/lanes/{lane}/pause", pause),
         web.post("/api/v1/lanes/{lane}/resume", resume),

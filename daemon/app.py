@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
 
 import structlog
@@ -20,21 +21,26 @@ from aiohttp import web
 from ..api.app import build
 from ..api.ports import FaceSettings
 from ..api.upload import clear_leftovers
-from ..rules.terms import Job, Lane, Mode
+from ..rules.terms import Job, Mode
 from ..store import history, jobs
 from ..store.database import Corrupt, Database
 from ..store.store import Store
-from .captioning import Captioning
+from . import logs
 from .config import Config
 from .control import Control
 from .conveyor import Conveyor
+from .crew import Crew
 from .feed import Feed
 from .house import House
 from .instance import Instance
 from .intake import Intake
 from .lanes import Lanes, Tick
+from .notify import Notifier, watchdog_beat
+from .notify import feed as feed_watchdog
 from .performing import Performer
 from .projection import Projection
+from .pulse import Pulse
+from .reload import Reloader
 from .upkeep import Upkeep
 
 FACE_STOPS = 2.0  # seconds that open answers may take when we stop
@@ -42,23 +48,28 @@ _log = structlog.get_logger()
 
 
 async def serve(config: Config) -> int:
-    """Run the daemon until SIGTERM or SIGINT; returns the exit code. Raises AlreadyRunning when another one has the data folder."""
+    """Run the daemon until SIGTERM or SIGINT; returns the exit code. Raises AlreadyRunning when another one has the data folder.
+
+    SIGHUP reads the configuration anew.
+    """
+    _set_up_logs(config)
     with Instance(config.data_dir) as instance:
         return await _serve(config, instance.announce)
 
 
 async def _serve(config: Config, announce: Callable[[str], None]) -> int:
-    stop, code = asyncio.Event(), 0
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C arrives as KeyboardInterrupt
-            loop.add_signal_handler(number, stop.set)
+    stop, hup, code = asyncio.Event(), asyncio.Event(), 0
+    notifier = Notifier.from_environ(os.environ)
+    _on_signals({"SIGTERM": stop.set, "SIGINT": stop.set, "SIGHUP": hup.set})
     try:
         await asyncio.to_thread(_make_folders, config)
+        await asyncio.to_thread(_clear_uploads, config)
         async with _house(config) as (house, feed), asyncio.TaskGroup() as tasks:
             waiter = tasks.create_task(stop.wait())
             running = await _open(house, feed, tasks, announce)
+            running.spawn(_service(running, notifier, hup), "service")
             await waiter
+            notifier.stopping()
             _log.info("stopping")
             await running.close()
     except* (Corrupt, OSError) as group:  # a port in use, a folder that cannot be made: said in a line
@@ -68,12 +79,33 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> int:
     return code
 
 
+def _on_signals(meant: Mapping[str, Callable[[], None]]) -> None:
+    """What each signal does; Windows has neither SIGHUP nor such handlers, and Ctrl-C arrives there as KeyboardInterrupt."""
+    loop = asyncio.get_running_loop()
+    for name, act in meant.items():
+        with contextlib.suppress(NotImplementedError, AttributeError):
+            loop.add_signal_handler(signal.Signals[name], act)
+
+
+def _set_up_logs(config: Config) -> None:
+    key = config.server.api_key
+    logs.set_up(config.log.format, config.log.level, (key.reveal(),) if key else ())
+
+
 def _make_folders(config: Config) -> None:
-    inboxes = [w.path for w in config.watches if w.mode is Mode.INBOX]
-    for folder in (config.data_dir, config.hub, config.datasets, *inboxes):
+    """Every folder of ours, so every inbox. Raises OSError for one that cannot be made."""
+    for folder in (config.data_dir, config.hub, config.datasets, *_inboxes(config)):
         folder.mkdir(parents=True, exist_ok=True)
-    for inbox in inboxes:
-        clear_leftovers(inbox)  # uploads that a crash cut off
+
+
+def _inboxes(config: Config) -> list[Path]:
+    return [w.path for w in config.watches if w.mode is Mode.INBOX]
+
+
+def _clear_uploads(config: Config) -> None:
+    """Uploads that a crash cut off. At the start only: later ones may be under way."""
+    for inbox in _inboxes(config):
+        clear_leftovers(inbox)
 
 
 @contextlib.asynccontextmanager
@@ -90,10 +122,21 @@ async def _house(config: Config) -> AsyncIterator[tuple[House, Feed]]:
 class _Running:
     """Everything that was started, to be stopped in reverse."""
 
-    def __init__(self, house: House) -> None:
-        self.house = house
+    def __init__(self, house: House, tasks: asyncio.TaskGroup) -> None:
+        self.house, self._group = house, tasks
         self.tasks: list[asyncio.Task[None]] = []
         self.closers: list[Callable[[], Coroutine[None, None, None]]] = []
+        self.url = ""
+        self.control: Control
+
+    def spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        """Start a task that runs as long as we do."""
+        self.tasks.append(self._group.create_task(work, name=name))
+
+    def hire(self, work: Coroutine[None, None, None], name: str) -> None:
+        """Start a task that may end by itself."""
+        self.spawn(work, name)
+        self.tasks[-1].add_done_callback(lambda task: None if task.cancelled() or task.exception() else self.tasks.remove(task))
 
     async def close(self) -> None:
         """Stop taking in, stop working, say goodbye."""
@@ -107,7 +150,7 @@ class _Running:
 
 async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Callable[[str], None]) -> _Running:
     started = time.time()
-    running = _Running(house)
+    running = _Running(house, tasks)
     projection = Projection(house)
     conveyor = Conveyor(house)
     intake = Intake(house, conveyor)
@@ -118,53 +161,85 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
 
     lanes = Lanes(house, feed, perform)
     house.store.on_jobs = lanes.wake
-    for watch in house.config.watches:
-        await house.store.write(history.put_watch, watch.name, watch.path, str(watch.mode))
-    await house.store.write(history.drop_watches, [w.name for w in house.config.watches])
+    await _remember_watches(house, house.config)
+    await _forget_watches(house)
     mended = await performer.recover()
     back = await house.store.write(jobs.void_leases)
     if mended or back:
         _log.info("after a crash", intents_finished=mended, jobs_back=back)
 
-    control = Control(house, intake, conveyor, lanes, started)
+    crew = Crew(house, lanes, running.hire)
+    upkeep = Upkeep(house, intake, lanes, projection)
 
-    def spawn(work: Coroutine[None, None, None], name: str) -> None:
-        running.tasks.append(tasks.create_task(work, name=name))
+    async def apply(config: Config) -> None:
+        """A checked configuration takes the place of the present one."""
+        await asyncio.to_thread(_make_folders, config)
+        await _remember_watches(house, config)
+        old, house.config = house.config, config
+        await intake.follow(old.watches)
+        await _forget_watches(house)
+        _set_up_logs(config)
+        crew.resize(config.lanes)
+        upkeep.follow()
+        projection.ask()
 
-    spawn(feed.pump(), "feed")
-    spawn(conveyor.run(), "conveyor")
-    spawn(projection.run(), "projection")
-    for lane in (Lane.HASH, Lane.CPU, Lane.NET):
-        for n in range(house.config.lanes.get(lane, 1)):
-            spawn(lanes.work(lane), f"lane {lane} {n}")
-    captioners = [Captioning(house, lanes) for _ in range(house.config.lanes.get(Lane.CAPTION, 1))]
-    for n, captioning in enumerate(captioners):
-        spawn(captioning.work(), f"lane caption {n}")
-        running.closers.append(captioning.stop)
-    url = await _face(house, control, feed, running)
-    spawn(intake.run(), "intake")
-    spawn(intake.compare(), "compare")
+    reloader = Reloader(house, apply, os.environ)
+    pulse = Pulse(house.store, lambda: running.tasks, intake.silent)
+    control = running.control = Control(house, intake, conveyor, lanes, started, reloader, pulse)
+    running.spawn(feed.pump(), "feed")
+    running.spawn(conveyor.run(), "conveyor")
+    running.spawn(projection.run(), "projection")
+    crew.resize(house.config.lanes)
+    running.closers.append(crew.stop)
+    running.url = await _face(house, control, feed, running)
+    running.spawn(intake.run(), "intake")
+    running.spawn(intake.compare(), "compare")
     await intake.start()
     running.closers.append(intake.stop)
-    upkeep = Upkeep(house, intake, lanes, projection)
     upkeep.start()
-
-    async def end_upkeep() -> None:
-        upkeep.stop()
-
-    running.closers.append(end_upkeep)
+    running.closers.append(upkeep.end)
     projection.ask()
     control.ready = True
-    await asyncio.to_thread(announce, url)
-    _log.info("ready", url=url, watches=len(house.config.watches), data_dir=str(house.config.data_dir))
+    await asyncio.to_thread(announce, running.url)
+    _log.info("ready", url=running.url, watches=len(house.config.watches), data_dir=str(house.config.data_dir))
     return running
+
+
+async def _remember_watches(house: House, config: Config) -> None:
+    """Each watch of a config has its row."""
+    for watch in config.watches:
+        await house.store.write(history.put_watch, watch.name, watch.path, str(watch.mode))
+
+
+async def _forget_watches(house: House) -> None:
+    """No other watch has one."""
+    await house.store.write(history.drop_watches, [w.name for w in house.config.watches])
+
+
+async def _service(running: _Running, notifier: Notifier, hup: asyncio.Event) -> None:
+    """What a service manager is told as long as we run, and what it asks for by SIGHUP."""
+    control = running.control
+
+    def line() -> str:
+        return "; ".join(control.status().notices) or f"ready at {running.url}, {len(running.house.config.watches)} watches"
+
+    notifier.ready(line())
+    beat = watchdog_beat(os.environ)
+    if beat is not None:
+        running.spawn(feed_watchdog(notifier, beat, control.failing, line), "watchdog")
+    while True:
+        await hup.wait()
+        hup.clear()
+        notifier.reloading()
+        await control.reload()
+        notifier.ready(line())
 
 
 async def _face(house: House, control: Control, feed: Feed, running: _Running) -> str:
     """Listen; returns the URL."""
     server = house.config.server
     key = server.api_key.reveal() if server.api_key else None
-    settings = FaceSettings(server.host, server.allowed_hosts, key, house.config.free_space)
+    settings = FaceSettings(server.host, server.allowed_hosts, key, floor=lambda: house.config.free_space)
     runner = web.AppRunner(build(house.store, control, feed, settings), shutdown_timeout=FACE_STOPS, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, server.host, server.port)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -21,6 +22,7 @@ from ..rules.terms import Job, JobState, Lane, Outcome, Prepared, Status
 from ..store import datasets, history, jobs
 from ..store.rows import ItemRow
 from ..store.store import Entry
+from .config import CaptionerConfig
 from .house import House
 from .lanes import Lanes
 from .workers import Worker, WorkerDied
@@ -46,11 +48,12 @@ class Captioning:
     def __init__(self, house: House, lanes: Lanes) -> None:
         self._house, self._lanes = house, lanes
         self._workers: dict[str, Worker] = {}
+        self._made: dict[str, CaptionerConfig] = {}  # what each worker was made of: a reload may have changed it
 
     async def work(self) -> None:
-        """Caption for ever."""
-        while True:
-            claimed = await self._lanes.batch(Lane.CAPTION, CLAIM)
+        """Caption until this worker is retired."""
+        while claimed := await self._lanes.batch(Lane.CAPTION, CLAIM):
+            began = time.monotonic()
             self._lanes.running.update({job.id: job for job in claimed})
             try:
                 await self._batch(claimed)
@@ -65,6 +68,7 @@ class Captioning:
             finally:
                 for job in claimed:
                     self._lanes.running.pop(job.id, None)
+                    self._lanes.meters.observe("job_seconds", (time.monotonic() - began) / len(claimed), lane=str(Lane.CAPTION))
 
     async def stop(self) -> None:
         """End the worker processes."""
@@ -92,7 +96,7 @@ class Captioning:
         return Order(job, item, path, name, str(p["captioner"]))
 
     async def _caption(self, name: str, orders: list[Order]) -> None:
-        worker = self._worker(name)
+        worker = await self._worker(name)
         if worker is None:
             await self._fail([o.job for o in orders], f"there is no captioner {name!r} in the config", retry=False)
             return
@@ -164,12 +168,14 @@ class Captioning:
         finally:
             house.mine -= paths
 
-    def _worker(self, name: str) -> Worker | None:
+    async def _worker(self, name: str) -> Worker | None:
         wanted = self._house.config.captioners.get(name)
+        if self._made.get(name) != wanted and name in self._workers:
+            await self._workers.pop(name).stop()
         if wanted is None:
             return None
         if name not in self._workers:
-            self._workers[name] = Worker(name, wanted.engine, wanted.options)
+            self._workers[name], self._made[name] = Worker(name, wanted.engine, wanted.options), wanted
         return self._workers[name]
 
     def _entry(self, job: Job, prepared: Prepared, path: Path | None, intent: int | None, quiet: bool = False) -> Entry:

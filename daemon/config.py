@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
@@ -61,6 +61,14 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
+class Log:
+    """What the daemon says: its form (auto, console, json) and the least level."""
+
+    format: str = "auto"
+    level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
 class CaptionerConfig:
     """A captioner by name: its engine and the engine's options."""
 
@@ -86,6 +94,7 @@ class Config:
     free_space: int  # bytes that stay free on every disk
     lanes: Mapping[Lane, int]
     source: Path | None  # None: no file, everything is a default
+    log: Log = field(default_factory=Log)
 
 
 class ConfigError(Exception):
@@ -300,6 +309,7 @@ class _Loader:
             free_space=s.free_space,
             lanes={Lane(name): count for name, count in s.lanes.model_dump().items()},
             source=self.source,
+            log=Log(s.log.format, s.log.level),
         )
 
     def check(self, config: Config, written: int) -> None:

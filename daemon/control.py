@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .. import __version__
-from ..api.ports import DaemonStatus
+from ..api.ports import DaemonStatus, Family, Reload, Sample
 from ..handlers import disk
 from ..rules.explain import as_json, explanation
 from ..rules.identify import identify, known_as
@@ -19,14 +22,26 @@ from .conveyor import Conveyor
 from .house import House
 from .intake import Intake
 from .lanes import Lanes
+from .pulse import Pulse
+from .reload import Reloader, effective
 
 
 class Control:
     """Orders from outside."""
 
-    def __init__(self, house: House, intake: Intake, conveyor: Conveyor, lanes: Lanes, started: float) -> None:
+    def __init__(
+        self,
+        house: House,
+        intake: Intake,
+        conveyor: Conveyor,
+        lanes: Lanes,
+        started: float,
+        reloader: Reloader,
+        pulse: Pulse,
+    ) -> None:
         self._house, self._intake, self._conveyor = house, intake, conveyor
         self._lanes, self._started = lanes, started
+        self._reloader, self._pulse = reloader, pulse
         self.ready = False
 
     def status(self) -> DaemonStatus:
@@ -39,7 +54,7 @@ class Control:
             self.ready,
             self._intake.count() + len(self._conveyor),
             workers,
-            self._intake.notices(),
+            (*self._intake.notices(), *self._reloader.notices()),
         )
 
     async def rescan(self, watch: str | None) -> list[str]:
@@ -116,6 +131,35 @@ class Control:
         found = [w for w in inboxes if watch is None or w.name == watch]
         return found[0].path if found else None
 
+    async def failing(self) -> tuple[str, ...]:
+        """What must live and does not."""
+        return await self._pulse.failing()
+
+    def settings(self) -> Mapping[str, object]:
+        """Every setting in force, without secrets."""
+        return effective(self._house.config)
+
+    async def reload(self) -> Reload:
+        """Read the configuration anew and take it over, or nothing of it."""
+        return await self._reloader.reload()
+
+    def meters(self) -> Sequence[Family]:
+        """What was counted and measured, and what the disks have left."""
+        hearing = tuple(Sample(float(ok), {"watch": name}) for name, ok in self._intake.hearing().items())
+        return (
+            Family("watch_alive", "gauge", "1 while a watch hears everything that happens below it.", hearing),
+            Family("disk_free_bytes", "gauge", "Free space where our folders lie.", tuple(_free(self._house))),
+            *self._lanes.meters.families(),
+            *self._intake.meters.families(),
+            *self._reloader.meters.families(),
+        )
+
     async def _tell(self, job: Job, status: str) -> None:
         store = self._house.store
         await store.write(tell, Happening("job", None, status=status, note=job.title, job_id=job.id), store.now())
+
+
+def _free(house: House) -> Iterator[Sample]:
+    for name in ("data_dir", "hub", "datasets"):
+        with contextlib.suppress(OSError):
+            yield Sample(float(shutil.disk_usage(getattr(house.config, name)).free), {"folder": name})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import structlog
@@ -21,6 +21,8 @@ from .conveyor import Conveyor
 from .hints import WatchState
 from .house import House
 from .looking import look_many
+from .meters import Meters
+from .reload import same_ears
 from .rescan import Difference, rescan
 from .settling import Settling, Waiting
 from .watcher import Watcher
@@ -41,6 +43,7 @@ class Intake:
         self._doubted = asyncio.Event()
         self._scanned: dict[str, asyncio.Event] = {w.name: asyncio.Event() for w in house.config.watches}
         self._stopping = False
+        self.meters = Meters()
         self.paused: set[str] = set()
         loop = asyncio.get_running_loop()
         self._watcher = Watcher(
@@ -64,13 +67,38 @@ class Intake:
         self._stopping = True
         await asyncio.to_thread(self._watcher.stop)
 
+    async def follow(self, old: Sequence[Watch]) -> None:
+        """Take over the watches of the present config; `old` are those before. Each new or changed one is compared in full."""
+        before = {w.name: w for w in old}
+        now = {w.name: w for w in self._house.config.watches}
+        gone = [name for name in before if name not in now]
+        fresh = [w for name, w in now.items() if name not in before or not same_ears(before[name], w)]
+        for name in gone:
+            self._settling.pop(name), self._ignores.pop(name)
+            self._scanned.pop(name).set()  # nobody shall wait for it
+            self.paused.discard(name)
+        for w in fresh:
+            self._settling[w.name], self._ignores[w.name] = Settling(w), Ignores(w.ignore, w.max_depth)
+            self._scanned.setdefault(w.name, asyncio.Event())
+        await asyncio.to_thread(self._turn, gone, fresh)
+        for w in fresh:
+            if not w.enabled:
+                await self._house.store.write(history.set_watch, w.name, "disabled")
+
+    def _turn(self, gone: Sequence[str], fresh: Sequence[Watch]) -> None:
+        """Threads end and begin, which takes a moment."""
+        for name in gone:
+            self._watcher.remove(name)
+        for w in fresh:
+            self._watcher.add(w)
+
     async def run(self) -> None:
         """Settle what is dirty, for ever."""
         while True:
             now = self._clock()
             for event in self._watcher.drain():
                 self._touch(event, now)
-            deadlines = [d for name in self._settling if (d := await self._round(name)) is not None]
+            deadlines = [d for name in list(self._settling) if (d := await self._round(name)) is not None]
             if deadlines and min(deadlines) <= self._clock():
                 continue
             await self._sleep(min(deadlines) - self._clock() if deadlines else None)
@@ -90,14 +118,16 @@ class Intake:
 
     async def _round(self, name: str) -> float | None:
         """Look at what is due in one watch and lay down what settled; returns when to come back."""
-        settling = self._settling[name]
+        settling = self._settling.get(name)
         watch = self._house.watch(name)
-        if watch is None or name in self.paused or (not len(settling) and settling.next_deadline() is None):
+        if settling is None or watch is None or name in self.paused or (not len(settling) and settling.next_deadline() is None):
             return None
         due = settling.due(self._clock())
         for start in range(0, len(due), LOOKS):
             part = due[start : start + LOOKS]
             looks = await asyncio.to_thread(look_many, part, watch.path, self._ignores[name])
+            if self._settling.get(name) is not settling:  # the watch was changed or paused meanwhile
+                return None
             now = self._clock()
             for path, look in zip(part, looks, strict=True):
                 settling.look(path, look, now)
@@ -112,6 +142,7 @@ class Intake:
     def doubt(self, name: str, reason: str) -> None:
         """Ask for a full comparison of a watch."""
         self._doubts[name] = reason
+        self.meters.count("doubts_total", watch=name)
         self._doubted.set()
 
     async def rescan(self, names: Iterable[str]) -> None:
@@ -135,7 +166,8 @@ class Intake:
                 watch = self._house.watch(name)
                 if watch is not None and watch.enabled:
                     await self._compare(watch, reason)
-                self._scanned[name].set()
+                if name in self._scanned:
+                    self._scanned[name].set()
 
     async def _compare(self, watch: Watch, reason: str) -> None:
         store = self._house.store
@@ -144,7 +176,13 @@ class Intake:
             await store.write(history.set_watch, watch.name, "paused")
             return
         last = await store.read(history.watch_root, watch.name)
-        found = await asyncio.to_thread(self._walk, watch, last)
+        settling, ignores, began = self._settling.get(watch.name), self._ignores.get(watch.name), time.monotonic()
+        if settling is None or ignores is None:
+            return  # a reload took it away meanwhile
+        found = await asyncio.to_thread(self._walk, watch, ignores, last)
+        self.meters.observe("compare_seconds", time.monotonic() - began, watch=watch.name)
+        if self._settling.get(watch.name) is not settling:
+            return  # another folder by now, or paused: what was found is of the old one, and a new comparison is asked for
         _log.info(
             "compared", watch=watch.name, reason=reason, files=found.files, dirty=len(found.dirty), gone=len(found.departed)
         )
@@ -155,7 +193,6 @@ class Intake:
         if found.root_ok:
             await store.write(history.set_scanned, watch.name, store.now(), found.files, found.root)
         now = self._clock()
-        settling = self._settling[watch.name]
         for path in found.dirty:
             if not self._house.moving(path):
                 settling.touch(path, now)
@@ -163,9 +200,9 @@ class Intake:
             await self._conveyor.depart([Departure(watch.name, path) for path in found.departed])
         self._wake.set()
 
-    def _walk(self, watch: Watch, last: tuple[int, int] | None) -> Difference:
+    def _walk(self, watch: Watch, ignores: Ignores, last: tuple[int, int] | None) -> Difference:
         with Index(self._house.store.db.path, watch.path) as index:
-            return rescan(watch, index, self._ignores[watch.name], last, lambda: self._stopping)
+            return rescan(watch, index, ignores, last, lambda: self._stopping)
 
     # ------------------------------------------------------------ questions and orders
 
@@ -196,6 +233,15 @@ class Intake:
                 found.append(f"{watch.name}: {health.reason}")
         return tuple(found)
 
+    def silent(self) -> tuple[str, ...]:
+        """The watches whose threads have ended though they should hear."""
+        return self._watcher.silent()
+
+    def hearing(self) -> dict[str, bool]:
+        """Watch -> whether it hears everything that happens below it."""
+        names = [w.name for w in self._house.config.watches if w.enabled]
+        return {name: self._watcher.state(name).state is WatchState.WATCHING for name in names}
+
     def count(self) -> int:
         """How many paths wait."""
         return sum(len(settling) for settling in self._settling.values())
@@ -203,7 +249,7 @@ class Intake:
     def touch(self, path: Path) -> None:
         """Look at a path again: an action found it changed."""
         watch = self._house.watch_of(path)
-        if watch is not None:
+        if watch is not None and watch.name in self._settling:
             self._settling[watch.name].touch(path, self._clock())
             self._wake.set()
 

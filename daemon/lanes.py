@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from ..store import files, jobs
 from ..store.history import Happening, tell
 from .feed import Feed
 from .house import House
+from .meters import Meters
 
 NO_ROOM_WAIT = 60.0  # seconds until a job that found no room looks again
 TELL_EVERY = 0.5  # seconds between two progress events of a job
@@ -41,7 +43,14 @@ class Lanes:
         self._house, self._feed, self._run = house, feed, run
         self._wake: dict[Lane, asyncio.Event] = {lane: asyncio.Event() for lane in Lane}
         self._cancelled: set[int] = set()
+        self._surplus: Counter[Lane] = Counter()
         self.running: dict[int, Job] = {}
+        self.meters = Meters()
+
+    def retire(self, lane: Lane, count: int) -> None:
+        """Let `count` workers of a lane end, each once it has finished what it does; a negative count takes that back."""
+        self._surplus[lane] += count
+        self._wake[lane].set()
 
     def wake(self) -> None:
         """Jobs may have been queued."""
@@ -54,9 +63,9 @@ class Lanes:
             self._cancelled.add(job_id)
 
     async def work(self, lane: Lane) -> None:
-        """One worker of a lane, for ever."""
-        while True:
-            job = await self.next(lane)
+        """One worker of a lane, until it is retired."""
+        while claimed := await self.batch(lane, 1):
+            job, began = claimed[0], time.monotonic()
             self.running[job.id] = job
             try:
                 await self._attempt(job)
@@ -67,16 +76,16 @@ class Lanes:
             finally:
                 self.running.pop(job.id, None)
                 self._cancelled.discard(job.id)
-
-    async def next(self, lane: Lane) -> Job:
-        """Wait for the next job of a lane and claim it."""
-        return (await self.batch(lane, 1))[0]
+                self.meters.observe("job_seconds", time.monotonic() - began, lane=str(lane))
 
     async def batch(self, lane: Lane, most: int) -> list[Job]:
-        """Wait until a lane has jobs that are due, and claim up to `most` of them."""
+        """Wait until a lane has jobs that are due, and claim up to `most` of them. None of them: this worker is to end."""
         store = self._house.store
         while True:
             self._wake[lane].clear()
+            if self._surplus[lane] > 0:
+                self._surplus[lane] -= 1
+                return []
             due = await store.read(jobs.next_due, lane)
             if due is not None and due <= store.now():
                 claimed = await store.claim(lane, self._house.owner, most)

@@ -20,6 +20,8 @@ from ..rules.layouts import load_layouts
 from ..rules.measures import parse_duration, parse_number, parse_size, show_duration, show_size
 from ..rules.terms import Mode
 
+LOG_FORMATS = ("auto", "console", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 GB = 1_000_000_000
 DAY = 86_400.0
 
@@ -124,6 +126,8 @@ MaybeDuration = Annotated[
 ]
 Size = Annotated[int, BeforeValidator(lambda v: int(_measured(parse_size, v))), Form("size", show_size)]
 ModeWord = Annotated[Mode, BeforeValidator(lambda v: Mode(_one_of(v, tuple(Mode)))), Form("inbox, library or dataset")]
+FormatWord = Annotated[str, BeforeValidator(lambda v: _one_of(v, LOG_FORMATS)), Form("auto, console or json")]
+LevelWord = Annotated[str, BeforeValidator(lambda v: _one_of(v, LOG_LEVELS)), Form("debug, info, warning or error")]
 LayoutWord = Annotated[str, BeforeValidator(lambda v: _one_of(v, tuple(load_layouts()))), Form("comfyui, forge or ai-toolkit")]
 Texts = Annotated[tuple[Text, ...], Form("list of text")]
 
@@ -192,6 +196,13 @@ class LaneSettings(Section):
     caption: Annotated[Whole, Field(description="captioning processes", gt=0, le=64)] = 1
 
 
+class LogSettings(Section):
+    """What the daemon says on stderr."""
+
+    format: Annotated[FormatWord, Field(description="lines for people, or JSON; auto: the journal's form under systemd")] = "auto"
+    level: Annotated[LevelWord, Field(description="the least that is said")] = "info"
+
+
 class BasicEngine(Section):
     """The embedded captioner: size, orientation, light and colours from the pixels. It has no options."""
 
@@ -219,6 +230,7 @@ class Settings(Section):
     targets: Mapping[str, TargetSettings] = Field(default_factory=dict)
     limits: LimitSettings = LimitSettings()
     lanes: LaneSettings = LaneSettings()
+    log: LogSettings = LogSettings()
     captioners: Mapping[str, Mapping[str, object]] = Field(default_factory=dict)
 
 
@@ -228,6 +240,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "targets": TargetSettings,
     "limits": LimitSettings,
     "lanes": LaneSettings,
+    "log": LogSettings,
 }
 TOP = (*Settings.model_fields, "pipelines")
 SHOWN_DEFAULTS = {"data_dir": "the user's data folder"}  # where the default depends on the machine

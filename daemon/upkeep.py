@@ -32,24 +32,37 @@ class Upkeep:
 
     def __init__(self, house: House, intake: Intake, lanes: Lanes, projection: Projection) -> None:
         self._house, self._intake, self._lanes, self._projection = house, intake, lanes, projection
+        self._beats: dict[str, float] = {}  # watch -> its `rescan` as the clock has it
         self._clock = AsyncIOScheduler(
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}, timezone="UTC"
         )
 
     def start(self) -> None:
-        """Begin; each watch is compared every `rescan` seconds, give or take a quarter."""
-        for watch in self._house.config.watches:
-            if watch.enabled:
-                trigger = IntervalTrigger(seconds=int(watch.rescan), jitter=int(watch.rescan / 4))
-                self._clock.add_job(self._rescan, trigger, args=(watch.name,))
+        """Begin."""
+        self.follow()
         for work, seconds in ((self._leases, LEASES), (self._audit, AUDIT), (self._retention, RETENTION)):
             self._clock.add_job(work, IntervalTrigger(seconds=seconds))
         self._clock.start()
+
+    def follow(self) -> None:
+        """Each watch of the present config is compared every `rescan` seconds, give or take a quarter."""
+        for name in self._beats.keys() - {w.name for w in self._house.config.watches if w.enabled}:
+            self._clock.remove_job(_beat(name))
+            del self._beats[name]
+        for watch in self._house.config.watches:
+            if watch.enabled and self._beats.get(watch.name) != watch.rescan:  # an unchanged one keeps its turn
+                trigger = IntervalTrigger(seconds=int(watch.rescan), jitter=int(watch.rescan / 4))
+                self._clock.add_job(self._rescan, trigger, args=(watch.name,), id=_beat(watch.name), replace_existing=True)
+                self._beats[watch.name] = watch.rescan
 
     def stop(self) -> None:
         """End."""
         if self._clock.running:
             self._clock.shutdown(wait=False)
+
+    async def end(self) -> None:
+        """The same, as one of the closers."""
+        self.stop()
 
     async def _rescan(self, name: str) -> None:
         self._intake.doubt(name, "from time to time")
@@ -77,6 +90,10 @@ class Upkeep:
             await store.write(history.set_aside_state, row.id, "expired")
             _log.info("expired", place=row.place, path=str(row.path), original=str(row.original))
         await store.write(jobs.prune, store.now() - JOBS_KEPT)
+
+
+def _beat(name: str) -> str:
+    return f"rescan {name}"
 
 
 def _expire(row: AsideRow) -> None:

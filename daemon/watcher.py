@@ -104,6 +104,13 @@ class Watcher:
         with self._lock:
             return self._health.get(name) or WatchHealth(WatchState.STOPPED)
 
+    def silent(self) -> tuple[str, ...]:
+        """The watches whose threads have ended though they should hear. One that starts, or waits for its root, is not silent."""
+        if not self._running:
+            return ()
+        should = (WatchState.WATCHING, WatchState.LIMITED)
+        return tuple(n for n, o in list(self._observers.items()) if self.state(n).state in should and not _alive(o))
+
     def check(self, name: str) -> None:
         """Ask a watch to see whether its root is still the same folder, for what no event tells (a renamed parent, a mount over it).
 
@@ -174,6 +181,10 @@ class Watcher:
         with self._lock:
             if name in self._health:
                 self._health[name] = WatchHealth(WatchState.STOPPED)
+
+
+def _alive(observer: BaseObserver) -> bool:
+    return observer.is_alive() and all(emitter.is_alive() for emitter in observer.emitters.copy())
 
 
 def _observer(watch: Watch, root: str, ignores: Ignores) -> BaseObserver:

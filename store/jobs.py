@@ -73,6 +73,12 @@ def next_due(c: sqlite3.Connection, lane: Lane) -> float | None:
     return row[0] if row else None
 
 
+def longest_due(c: sqlite3.Connection, now: float) -> dict[str, float]:
+    """Lane -> seconds that its longest due job waits for a worker."""
+    rows = c.execute("SELECT lane, min(run_at) FROM jobs WHERE state='queued' AND run_at<=? GROUP BY lane", (now,))
+    return {lane: now - at for lane, at in rows}
+
+
 def finish(c: sqlite3.Connection, job_id: int, owner: str | None, now: float) -> bool:
     """Mark a job done; False when it is no longer this owner's (cancelled meanwhile). Owner None: whoever had it is dead."""
     done = c.execute(

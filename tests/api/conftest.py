@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from dropdock.api.app import build
-from dropdock.api.ports import DaemonStatus, Event, FaceSettings
+from dropdock.api.ports import DaemonStatus, Event, FaceSettings, Family, Reload
 from dropdock.api.views import happening
 from dropdock.rules.terms import (
     Action,
@@ -51,6 +51,9 @@ class FakeControl:
     state: DaemonStatus = READY
     explained: dict[Path, str] = field(default_factory=dict)
     asked: list[object] = field(default_factory=list)
+    dead: tuple[str, ...] = ()
+    reloaded: Reload = field(default_factory=Reload)
+    families: tuple[Family, ...] = ()
 
     def status(self) -> DaemonStatus:
         return self.state
@@ -87,6 +90,18 @@ class FakeControl:
 
     def inbox(self, watch: str | None) -> Path | None:
         return self.box if watch in (None, "inbox") else None
+
+    async def failing(self) -> tuple[str, ...]:
+        return self.dead
+
+    def settings(self) -> dict[str, object]:
+        return {"server": {"port": 8484, "api_key": "***"}}
+
+    async def reload(self) -> Reload:
+        return self.reloaded
+
+    def meters(self) -> tuple[Family, ...]:
+        return self.families
 
 
 class FakeFeed:

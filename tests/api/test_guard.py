@@ -81,13 +81,13 @@ async def test_a_link_on_another_site_may_open_the_page(client):
 
 
 async def test_once_a_key_is_set_it_is_asked_for_everywhere(face, aiohttp_client):
-    """Every address but health and the empty page needs the key, those that do not exist too."""
+    """Every address but the probes and the empty page needs the key, those that do not exist too."""
     app = face.app(api_key=KEY)
     client = await aiohttp_client(app)
     for route in app.router.routes():
         path = route.resource.canonical.replace("{id}", "1").replace("{verb}", "retry").replace("{name}", "app.js")
         status = await ask(client, route.method, path)
-        is_open = path in ("/", "/api/v1/health") or path.startswith("/static/")
+        is_open = path in ("/", "/api/v1/health", "/api/v1/ready", "/api/v1/live") or path.startswith("/static/")
         assert (status == 200) if is_open else (status == 401), (route.method, path)
     odd = ("/api/v1/nothing", "/static/../api/v1/status", "/api%2Fv1/status", "//api/v1/status", "/api/v1/health/../status", "*")
     for target in (*odd, "http://localhost/api/v1/status"):
