@@ -87,8 +87,15 @@ class Database:
     async def _connect(path: Path, *extra: str) -> _Connection:
         connection = _Connection(lambda: sqlite3.connect(path, isolation_level=None, cached_statements=256), 64)
         await connection
-        for pragma in ("PRAGMA busy_timeout=5000", "PRAGMA foreign_keys=ON", "PRAGMA synchronous=FULL", *extra):
-            await connection.execute(pragma)
+        try:
+            for pragma in ("PRAGMA busy_timeout=5000", "PRAGMA foreign_keys=ON", "PRAGMA synchronous=FULL", *extra):
+                await connection.execute(pragma)
+        except sqlite3.OperationalError:
+            await connection.close()
+            raise
+        except sqlite3.DatabaseError as error:  # the first pragma that reads the header finds that it is no database
+            await connection.close()
+            raise Corrupt(_damaged(path, str(error))) from None
         return connection
 
     # ------------------------------------------------------------ start
@@ -100,8 +107,7 @@ class Database:
         except sqlite3.DatabaseError as error:
             found = [str(error)]
         if found != ["ok"]:
-            backups = ", ".join(str(p) for p in sorted(self.path.parent.glob(self.path.name + ".before-*"))) or "none yet"
-            raise Corrupt(f"{self.path} is damaged ({found[0]}). Move it away to start anew, or restore a backup: {backups}")
+            raise Corrupt(_damaged(self.path, found[0]))
         for number, script in migrations():
             (version,) = c.execute("PRAGMA user_version").fetchone()
             if number <= version:
@@ -145,6 +151,11 @@ class Database:
                     self.on_commit()
             if self._closing:
                 return
+
+
+def _damaged(path: Path, why: str) -> str:
+    backups = ", ".join(str(p) for p in sorted(path.parent.glob(path.name + ".before-*"))) or "none yet"
+    return f"{path} is damaged ({why}). Move it away to start anew, or restore a backup: {backups}"
 
 
 def _answer(group: list[_Ticket[object]], failure: Exception | None) -> None:
