@@ -108,11 +108,11 @@ class Database:
             found = [str(error)]
         if found != ["ok"]:
             raise Corrupt(_damaged(self.path, found[0]))
+        (found_at,) = c.execute("PRAGMA user_version").fetchone()
         for number, script in migrations():
-            (version,) = c.execute("PRAGMA user_version").fetchone()
-            if number <= version:
+            if number <= found_at:
                 continue
-            if version:
+            if found_at:  # a new database has nothing to keep
                 backup = self.path.with_name(f"{self.path.name}.before-{number:04d}")
                 backup.unlink(missing_ok=True)  # VACUUM INTO refuses an existing file; this one is an unfinished attempt
                 c.execute("VACUUM INTO ?", (str(backup),))

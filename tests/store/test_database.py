@@ -98,6 +98,7 @@ async def test_migrations_run_once_each_with_a_backup_before(tmp_path, monkeypat
     path = tmp_path / "d.db"
     async with Database(path) as database:
         await database.write(put("kept"))
+    assert list(tmp_path.glob("*.before-*")) == [], "a new database has nothing to keep"
     script = "CREATE TABLE newer (x); INSERT INTO newer VALUES (1);"
     first = module.migrations()
     number = first[-1][0] + 1
