@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -80,6 +81,16 @@ def _unit(path: Path) -> Unit:
     return Unit(NAME, path, {path: stamp}, facts, Verdict(None, pipeline="library", why="no rule"), None, "done")
 
 
+_BYTE_CODE = tempfile.TemporaryDirectory(prefix="dropdock-bench-")
+
+
+def environment() -> dict[str, str]:
+    """Our environment, but with byte code kept (in a place of this run's own), as it is wherever a package was installed."""
+    env = {**os.environ, "PYTHONPYCACHEPREFIX": _BYTE_CODE.name}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    return env
+
+
 class Process:
     """A server in a process of its own, and when it was started."""
 
@@ -87,7 +98,8 @@ class Process:
         self._log = log
         with log.open("wb") as out:
             self.started = time.perf_counter()
-            self._process = subprocess.Popen([str(a) for a in argv], stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+            command = [str(a) for a in argv]
+            self._process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=environment())
         self.pid = self._process.pid
 
     def wait_for(self, condition: Callable[[], bool], beat: float = 0.004) -> float:

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 import model_files  # noqa: E402
+from _bench import Figure, report  # noqa: E402
 from dropdock.rules.identify import identify  # noqa: E402
 from dropdock.rules.terms import Facts  # noqa: E402
 
@@ -68,9 +69,13 @@ def main() -> int:
                 sure = f"{facts.model.confidence:.2f}" if facts.model else "-"
                 confusion.append(f"  {case['id']} {case['filename']}: {case['expect']} -> {answer(facts)} at {sure} ({verdict})")
     total = sum(counts.values())
-    print(f"{total} cases: " + ", ".join(f"{n} {name}" for name, n in counts.items()))
-    print(f"{spent / max(total, 1) * 1000:.1f} ms a file, header read and classified")
-    print("\n".join(confusion) or "nothing was confused")
+    each = spent / max(total, 1) * 1000
+    rows = [[total, *counts.values(), f"{each:.1f}"]]
+    figures = [
+        Figure("classified rightly", "", f"{counts['right']} of {total}", None),
+        Figure("confidently wrong", "0", str(counts["confidently wrong"]), not counts["confidently wrong"]),
+    ]
+    report("Classify", ["cases", *counts, "ms a file"], rows, "\n".join(confusion) or "Nothing was confused.", figures)
     return 1 if counts["confidently wrong"] else 0
 
 

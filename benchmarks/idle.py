@@ -63,6 +63,10 @@ def main() -> None:
     with scratch() as place:
         home = Home(place / "home")
         home.learn()
+        for start, ready in ((bare, bare_healthy), (daemon, lambda process: healthy(home))):  # once, so that byte code is there
+            process = start(home)
+            process.wait_for(ready(process))
+            process.stop()
         processes = [bare(home), daemon(home)]
         try:
             processes[0].wait_for(bare_healthy(processes[0]))
