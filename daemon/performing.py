@@ -101,7 +101,6 @@ class Performer:
 
     async def perform(self, job: Job, tick: Callable[[float], None]) -> None:
         """All actions of a job from its step on. Raises disk.NoRoom, hashing.Cancelled, or what surprised us."""
-        house = self._house
         chain = Chain.of(job)
         for step in range(chain.step, len(chain.actions)):
             tick(0.0)  # raises when the job was cancelled during the step before
@@ -117,9 +116,6 @@ class Performer:
                 return
             if stop:
                 return
-        rows = await self._unit(job)
-        if rows and rows[0].present and rows[0].state == "queued":  # actions that left the file where it is
-            await house.store.write(files.set_state, rows[0].id, "done")
 
     async def _unit(self, job: Job) -> list[FileRow] | None:
         if "path" in job.payload:

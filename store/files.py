@@ -144,6 +144,11 @@ def set_state(c: sqlite3.Connection, file_id: int, state: str, note: str = "") -
     c.execute("UPDATE files SET state=?, note=? WHERE (id=? OR lead=?) AND present=1", (state, printable(note), file_id, file_id))
 
 
+def settle(c: sqlite3.Connection, file_id: int) -> None:
+    """Nothing more is to be done with a unit: what its actions left where it is counts as done."""
+    c.execute("UPDATE files SET state='done' WHERE (id=?1 OR lead=?1) AND present=1 AND state='queued'", (file_id,))
+
+
 def depart(c: sqlite3.Connection, watch: str, path: Path) -> list[tuple[int, Path]]:
     """Mark a path as gone from the disk by somebody else's hand: a file, or a folder with all below it; returns what was there."""
     folder, name = place(path)

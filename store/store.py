@@ -152,6 +152,8 @@ def record(c: sqlite3.Connection, e: Entry, now: float) -> None:
             jobs.step(c, e.job_id, e.payload)
         else:  # False when it was cancelled while its last moves were made: the Outcome stands, the job stays cancelled
             jobs.finish(c, e.job_id, None if e.by_recovery else e.owner, now)
+            if e.file_id is not None:
+                files.settle(c, e.file_id)
     for job in e.new_jobs:
         jobs.enqueue(c, job, now)
     if e.intent is not None:

@@ -1,0 +1,205 @@
+"""The conveyor: a unit that settled is identified, decided and recorded with its job at once, and what is known does nothing."""
+
+import asyncio
+
+import pytest
+from dropdock.daemon import conveyor as module
+from dropdock.daemon.rescan import rescan
+from dropdock.handlers import disk
+from dropdock.rules.ignores import Ignores
+from dropdock.rules.terms import Arrival, Departure, Lane
+from dropdock.store import datasets, jobs
+from dropdock.store.index import Index
+from house_made import Home, opened
+from model_files import write_safetensors
+from pictures_made import picture
+
+LORA = {f"lora_unet_down_blocks_{n}_attentions_0.lora_{d}.weight": ("F16", (4, 8)) for n in range(3) for d in ("down", "up")}
+
+
+@pytest.fixture
+def home(tmp_path):
+    return Home(tmp_path)
+
+
+async def test_a_unit_is_recorded_with_its_verdict_and_its_job(home):
+    """A picture with its caption: both rows, the rule that fired, one job of both actions in the right lane."""
+    lead, text = home.drop("cats/a.png", picture(1)), home.drop("cats/a.txt", b"a tabby")
+    async with opened(home) as house:
+        await house.arrive(lead, text)
+        row, beside = await house.file(lead), await house.file(text)
+        assert (row.state, row.kind, row.rule, row.present, beside.lead) == ("queued", "image", "pictures", True, row.id)
+        (job,) = await house.store.read(jobs.listing)
+        assert (job.lane, job.title, job.payload["file"]) == (Lane.CPU, "dataset, caption: a.png", row.id)
+
+
+async def test_the_same_arrival_again_does_nothing(home):
+    """Double events, rescans and own writes: no second row, job or line of history."""
+    lead = home.drop("a.png", picture(1))
+    async with opened(home) as house:
+        await house.arrive(lead)
+        before = await house.told()
+        for _ in range(3):
+            await house.arrive(lead)
+        assert await house.told() == before and len(await house.store.read(jobs.listing)) == 1
+
+
+async def test_what_no_rule_wants_is_left_and_said_so(home):
+    """A text in the inbox stays, is listed as left with the reason, and no job is made."""
+    path = home.drop("note.md", b"# words")
+    async with opened(home) as house:
+        await house.arrive(path)
+        row = await house.file(path)
+        assert (row.state, row.end, row.end_at, row.present) == ("left", "left", path, True) and "no rule" in row.why
+        assert await house.store.read(jobs.listing) == []
+
+
+async def test_what_would_run_code_is_quarantined_before_any_rule(home):
+    """In an inbox it gets its job; in a library it is reported and nothing is planned."""
+    evil = b"\x80\x02cposix\nsystem\nX\x04\x00\x00\x00true\x85R."
+    dropped, kept = home.drop("evil.pt", evil), home.library / "evil.pt"
+    kept.write_bytes(evil)
+    async with opened(home) as house:
+        await house.arrive(dropped)
+        await house.arrive(kept)
+        assert [j.title for j in await house.store.read(jobs.listing)] == ["quarantine: evil.pt"]
+        row = await house.file(kept)
+        assert (row.condition, row.state, row.present) == ("unsafe", "done", True)
+
+
+async def test_a_changed_file_is_walked_again(home):
+    """Another content under the known name: decided anew, a second job beside the first one's key."""
+    path = home.drop("a.bin", b"nothing known")
+    async with opened(home) as house:
+        await house.arrive(path)
+        first = await house.file(path)
+        path.write_bytes(picture(2))
+        await house.arrive(path)
+        row = await house.file(path)
+        assert (row.id, first.state, row.state, row.kind) == (first.id, "left", "queued", "image")
+
+
+async def test_a_unit_that_is_gone_again_or_being_moved_by_us_is_passed_over(home):
+    """Neither a vanished file nor one of our own moves becomes a record."""
+    gone, ours = home.drop("gone.png", picture(1)), home.drop("ours.png", picture(2))
+    async with opened(home) as house:
+        watch = house.house.watch_of(gone)
+        stale = [Arrival(watch.name, path, disk.stamp(path)) for path in (gone, ours)]
+        gone.unlink()
+        house.house.mine.add(ours)
+        await house.conveyor.take(stale)
+        assert await house.told() == []
+
+
+async def test_a_file_that_cannot_be_read_is_a_record_with_a_reason(home, monkeypatch):
+    """EIO while identifying: listed, with the disk's own words."""
+    path = home.drop("a.png", picture(1))
+
+    def bad_disk(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(module, "identify", bad_disk)
+    async with opened(home) as house:
+        await house.arrive(path)
+        row = await house.file(path)
+        assert row.reason == "unreadable: Input/output error" and row.state == "left"
+
+
+async def test_one_surprise_costs_one_unit(home, monkeypatch):
+    """A bug in one unit of a batch: the others are taken all the same, and the conveyor goes on."""
+    real = module.identify
+
+    def surprising(lead, companions=()):
+        if lead.name == "b.png":
+            raise RuntimeError("a bug")
+        return real(lead, companions)
+
+    monkeypatch.setattr(module, "identify", surprising)
+    paths = [home.drop(f"{name}.png", picture(n)) for n, name in enumerate("abcd")]
+    async with opened(home) as house:
+        watch = house.house.watch_of(paths[0])
+        house.spawn(house.conveyor.run())
+        house.conveyor.put([Arrival(watch.name, path, disk.stamp(path)) for path in paths])
+        known: list[str] = []
+        async with asyncio.timeout(10):
+            while len(known) < 3:
+                await house.committed.wait()
+                house.committed.clear()
+                known = sorted(row.path.name for row in await house.told() if row.event == "arrived")
+        assert known == ["a.png", "c.png", "d.png"] and not house.tasks[0].done()
+
+
+async def test_departures_are_recorded_and_datasets_forget_the_picture(home):
+    """A picture that somebody deleted from a dataset is gone from its list; a folder goes with all that lay in it."""
+    lead = home.drop("cats/a.png", picture(1))
+    async with opened(home) as house:
+        await house.arrive(lead)
+        await house.work()
+        there = home.datasets / "cats/a.png"
+        there.unlink()
+        await house.conveyor.depart([Departure("datasets", home.datasets / "cats")])
+        assert await house.store.read(datasets.item, "cats", "a.png") is None
+        assert (await house.file(there)).state == "gone"
+        assert [row.path for row in await house.told() if row.event == "departed"] == [there]
+
+
+async def test_a_known_unit_can_be_walked_again(home):
+    """reenter: decided anew though nothing changed on disk; not when the unit is gone."""
+    path = home.drop("note.md", b"# words")
+    async with opened(home) as house:
+        await house.arrive(path)
+        row = await house.file(path)
+        assert await house.conveyor.reenter(row.id) and len(house.conveyor) == 1
+        assert not await house.conveyor.reenter(row.id + 99)
+
+
+# ---------------------------------------------------------------- libraries
+
+
+async def test_a_librarys_model_is_hashed_where_it_lies(home):
+    """Tracked: a quiet job of the hash lane; afterwards its digest is known and the file was not touched."""
+    path = write_safetensors(home.library / "loras/a.safetensors", LORA)
+    before = disk.stamp(path)
+    async with opened(home) as house:
+        await house.arrive(path)
+        (job,) = await house.store.read(jobs.listing)
+        assert (job.lane, job.title, job.priority) == (Lane.HASH, "hash: a.safetensors", -5)
+        await house.work()
+        row = await house.file(path)
+        assert row.sha256 and row.present and (row.state, row.end) == ("done", None) and disk.stamp(path) == before
+
+
+def folder_model(root):
+    """A folder that is one model, as diffusers writes it."""
+    folder = root / "tiny-sd"
+    (folder / "unet").mkdir(parents=True)
+    (folder / "model_index.json").write_text(
+        '{"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}'
+    )
+    (folder / "unet/config.json").write_text('{"_class_name": "UNet2DConditionModel"}')
+    write_safetensors(folder / "unet/diffusion_pytorch_model.safetensors", {"conv_in.weight": ("F16", (4, 4))})
+    return folder
+
+
+async def test_a_folder_that_is_one_model_is_known_by_its_files(home):
+    """A rescan finds nothing to do once it is recorded; a change inside it is a new digest, found where the old one was."""
+    folder = folder_model(home.library)
+    async with opened(home) as house:
+        await house.arrive(folder)
+        await house.work()
+        first = await house.file(folder)
+        assert first.sha256 and first.present
+        watch = house.house.watch_of(folder)
+        with Index(house.store.db.path, watch.path) as index:
+            found = rescan(watch, index, Ignores(), None)
+        assert (found.dirty, found.departed) == ([], [])
+        before = await house.told()
+        await house.arrive(folder)
+        assert await house.told() == before
+        (folder / "unet/config.json").write_text('{"_class_name": "UNet2DConditionModel", "x": 1}')
+        with Index(house.store.db.path, watch.path) as index:
+            assert rescan(watch, index, Ignores(), None).dirty == [folder / "unet/config.json"]
+        await house.arrive(folder)
+        await house.work()
+        second = await house.file(folder)
+        assert second.id == first.id and second.sha256 not in (None, first.sha256)
