@@ -153,11 +153,13 @@ class Opened:
 
     async def work(self, *lanes: Lane) -> None:
         """Do all that is due, with one worker of each lane (hash and cpu when none is named)."""
-        hired = len(self.tasks)
-        lanes = lanes or (Lane.HASH, Lane.CPU)
+        lanes, hired = lanes or (Lane.HASH, Lane.CPU), len(self.tasks)
         self.hire(*lanes)
         try:
             await self.settled(*lanes)
+            for lane in lanes:  # each ends once it has finished what it does
+                self.lanes.retire(lane, 1)
+            await asyncio.gather(*self.tasks[hired:])
         finally:
             await self.dismiss(hired)
 
