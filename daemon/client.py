@@ -36,11 +36,11 @@ class NoDaemon(Exception):
 
 
 class Refused(Exception):
-    """The daemon's answer is no: an RFC 9457 problem in one sentence."""
+    """The daemon's answer is no: an RFC 9457 problem in one sentence; `problems` are its list of that name, one mistake a line."""
 
-    def __init__(self, status: int, said: str) -> None:
+    def __init__(self, status: int, said: str, problems: Sequence[str] = ()) -> None:
         super().__init__(said)
-        self.status = status
+        self.status, self.problems = status, tuple(problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,10 @@ def _answer(response: http.client.HTTPResponse) -> Row:
         title, detail = str(body.get("title", "")), str(body.get("detail", ""))
         if response.status == 401:
             detail = f"set {KEY_VARIABLE}, or server.api_key in the configuration"
-        raise Refused(response.status, ": ".join(filter(None, (title, detail))) or f"the daemon answered {response.status}")
+        found = body.get("problems")
+        problems = [str(p) for p in found] if isinstance(found, list) else []
+        said = ": ".join(filter(None, (title, detail))) or f"the daemon answered {response.status}"
+        raise Refused(response.status, said, problems)
     return body
 
 
