@@ -12,7 +12,23 @@ from collections.abc import Callable
 from aiohttp import web
 
 from ..store.store import Store
-from . import config, datasets, explain, files, history, inbox, jobs, metrics, models, page, status, stream, watches
+from . import (
+    config,
+    datasets,
+    explain,
+    files,
+    history,
+    inbox,
+    jobs,
+    links,
+    metrics,
+    models,
+    page,
+    status,
+    stream,
+    targets,
+    watches,
+)
 from .guard import dress, guard
 from .keys import CONTROL, FEED, SETTINGS, STOPPING, STORE
 from .ports import Control, FaceSettings, Feed
@@ -23,6 +39,8 @@ ROUTES: tuple[Callable[[], list[web.RouteDef]], ...] = (
     watches.routes,
     files.routes,
     models.routes,
+    links.routes,
+    targets.routes,
     datasets.routes,
     history.routes,
     jobs.routes,

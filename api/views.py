@@ -133,6 +133,7 @@ def link(r: LinkRow) -> View:
         "ours": r.ours,
         "method": r.method,
         "made": r.made,
+        "note": r.note,
     }
 
 

@@ -20,16 +20,19 @@ from aiohttp import web
 
 from ..api.app import build
 from ..api.ports import FaceSettings
+from ..api.targets import TARGETS, Targets
 from ..api.upload import clear_leftovers
 from ..rules.terms import Job, Mode
 from ..store import history, jobs
 from ..store.database import Corrupt, Database
 from ..store.store import Store
 from . import logs
+from .blobs import Blobs
 from .config import Config
 from .control import Control
 from .conveyor import Conveyor
 from .crew import Crew
+from .deploying import Deploying
 from .feed import Feed
 from .house import House
 from .instance import Instance
@@ -41,6 +44,7 @@ from .performing import Performer
 from .projection import Projection
 from .pulse import Pulse
 from .reload import Reloader
+from .telling import Telling
 from .upkeep import Upkeep
 
 FACE_STOPS = 2.0  # seconds that open answers may take when we stop
@@ -88,8 +92,8 @@ def _on_signals(meant: Mapping[str, Callable[[], None]]) -> None:
 
 
 def _set_up_logs(config: Config) -> None:
-    key = config.server.api_key
-    logs.set_up(config.log.format, config.log.level, (key.reveal(),) if key else ())
+    secrets = [config.server.api_key, *(app.auth for app in config.apps.values())]
+    logs.set_up(config.log.format, config.log.level, tuple(secret.reveal() for secret in secrets if secret))
 
 
 def _make_folders(config: Config) -> None:
@@ -151,13 +155,16 @@ class _Running:
 async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Callable[[str], None]) -> _Running:
     started = time.time()
     running = _Running(house, tasks)
-    projection = Projection(house)
+    telling = Telling(house)
+    projection = Projection(house, telling.changed)
+    blobs = Blobs(house, projection.ask, projection.targets)
+    projection.check = blobs.check
     conveyor = Conveyor(house)
     intake = Intake(house, conveyor)
     performer = Performer(house, projection.ask, intake.touch)
 
     async def perform(job: Job, tick: Tick) -> None:
-        await performer.perform(job, tick)
+        await (blobs.readopt if "blob" in job.payload else performer.perform)(job, tick)
 
     lanes = Lanes(house, feed, perform)
     house.store.on_jobs = lanes.wake
@@ -189,9 +196,10 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     running.spawn(feed.pump(), "feed")
     running.spawn(conveyor.run(), "conveyor")
     running.spawn(projection.run(), "projection")
+    running.spawn(telling.run(), "telling")
     crew.resize(house.config.lanes)
     running.closers.append(crew.stop)
-    running.url = await _face(house, control, feed, running)
+    running.url = await _face(house, control, Deploying(house, projection, telling), feed, running)
     running.spawn(intake.run(), "intake")
     running.spawn(intake.compare(), "compare")
     await intake.start()
@@ -235,12 +243,14 @@ async def _service(running: _Running, notifier: Notifier, hup: asyncio.Event) ->
         notifier.ready(line())
 
 
-async def _face(house: House, control: Control, feed: Feed, running: _Running) -> str:
+async def _face(house: House, control: Control, targets: Targets, feed: Feed, running: _Running) -> str:
     """Listen; returns the URL."""
     server = house.config.server
     key = server.api_key.reveal() if server.api_key else None
     settings = FaceSettings(server.host, server.allowed_hosts, key, floor=lambda: house.config.free_space)
-    runner = web.AppRunner(build(house.store, control, feed, settings), shutdown_timeout=FACE_STOPS, access_log=None)
+    face = build(house.store, control, feed, settings)
+    face[TARGETS] = targets
+    runner = web.AppRunner(face, shutdown_timeout=FACE_STOPS, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, server.host, server.port)
     await site.start()

@@ -11,18 +11,41 @@ import click
 from .commands.add import add
 from .commands.common import CONTEXT, config_option
 from .commands.demo import demo
+from .commands.deploy import deploy, undeploy
 from .commands.doctor import doctor
 from .commands.explain import explain
 from .commands.history import history
 from .commands.init import init
 from .commands.jobs import jobs
 from .commands.life import check, completion, run, version
+from .commands.links import links
 from .commands.reload import reload
 from .commands.rescan import rescan
 from .commands.scan import scan
 from .commands.status import status
+from .commands.targets import targets
 
-COMMANDS = (init, run, check, doctor, reload, explain, scan, status, history, jobs, rescan, add, demo, completion, version)
+COMMANDS = (
+    init,
+    run,
+    check,
+    doctor,
+    reload,
+    explain,
+    scan,
+    status,
+    history,
+    jobs,
+    rescan,
+    add,
+    targets,
+    links,
+    deploy,
+    undeploy,
+    demo,
+    completion,
+    version,
+)
 
 
 class _InOrder(click.Group):

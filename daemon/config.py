@@ -26,6 +26,7 @@ from .config_check import check_folders, check_pipelines, check_server, check_wa
 from .settings import ENGINES, LATER_ENGINES, SECTIONS, TOP, Around, NotText, Settings, WatchSettings, Wrong
 
 CONFIG_VARIABLE = "DROPDOCK_CONFIG"
+SECRETS = ("api_key", "auth")  # settings whose value is never shown
 
 
 class Secret:
@@ -58,6 +59,14 @@ class Server:
     port: int
     api_key: Secret | None
     allowed_hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AppAddress:
+    """Where the app of a target listens, and what it asks for, if anything."""
+
+    url: str
+    auth: Secret | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +104,7 @@ class Config:
     lanes: Mapping[Lane, int]
     source: Path | None  # None: no file, everything is a default
     log: Log = field(default_factory=Log)
+    apps: Mapping[str, AppAddress] = field(default_factory=dict)  # by target: those that are told of new files
 
 
 class ConfigError(Exception):
@@ -152,7 +162,7 @@ class _Loader:
         self.around = Around(home, source.parent if source else Path.cwd())
 
     def wrong(self, where: Where, message: str, value: str = "", mend: str = "", at_key: bool = False) -> None:
-        if where and where[-1] == "api_key":  # whatever stands there, it may be a key
+        if where and where[-1] in SECRETS:  # whatever stands there, it may be a key
             value = ""
         self.problems.append(self.document.problem(where, message, value=value, mend=mend, at_key=at_key))
 
@@ -223,7 +233,7 @@ class _Loader:
         kind, context = detail["type"], detail.get("ctx", {})
         cause = context.get("error")
         value = describe(detail["input"])
-        if isinstance(cause, NotText) and where[-1] != "api_key":
+        if isinstance(cause, NotText) and where[-1] not in SECRETS:
             self.problems.append(self.document.not_text(where, detail["input"]))
         elif isinstance(cause, Wrong):
             self.wrong(where, cause.message, cause.value, cause.mend)
@@ -303,7 +313,8 @@ class _Loader:
             watches=watches,
             pipelines=pipelines,
             captioners=captioners,
-            targets=tuple(Target(name, t.layout, t.path, t.enabled, t.relative) for name, t in s.targets.items()),
+            targets=tuple(Target(name, t.layout, t.path, t.enabled, t.relative, t.map) for name, t in s.targets.items()),
+            apps={n: AppAddress(t.url, Secret(t.auth) if t.auth else None) for n, t in s.targets.items() if t.url},
             trash=s.trash,
             limits=UnpackLimits(**s.limits.model_dump()),
             free_space=s.free_space,

@@ -75,9 +75,9 @@ def _params(raw: Mapping[str, object]) -> dict[str, Param]:
 
 
 class Performer:
-    """Performs jobs of the hash and cpu lanes. `on_deploy` is called when models became wanted (or their blobs changed)."""
+    """Performs jobs of the hash and cpu lanes. `on_deploy` gets the SHA-256 of models that became wanted or whose blobs changed."""
 
-    def __init__(self, house: House, on_deploy: Callable[[], None], on_changed: Callable[[Path], None]) -> None:
+    def __init__(self, house: House, on_deploy: Callable[..., None], on_changed: Callable[[Path], None]) -> None:
         self._house, self._on_deploy, self._on_changed = house, on_deploy, on_changed
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
 
@@ -142,7 +142,7 @@ class Performer:
             self._house.mine -= _paths(prepared)  # not before: their own departures must not be taken for somebody else's
         await self._tidy(prepared)
         if outcome.deploy or (outcome.models and any(m.in_hub for m in outcome.models)):
-            self._on_deploy()
+            self._on_deploy(*outcome.deploy, *(m.sha256 for m in outcome.models if m.in_hub))
         return stop
 
     @staticmethod

@@ -1,13 +1,15 @@
-"""The projection: wanted links minus found links, made so. Runs whenever records or targets change, and now and then.
+"""The projection: wanted links minus found links, made so. Of the models that changed at once, of all of them now and then.
 
 What must hold: a link is recorded as ours before it is made, so that a crash leaves none that we do not own; running it twice changes
-nothing; what stands in the way is recorded as a conflict and never touched.
+nothing; what stands in the way is recorded as a conflict and never touched; one changed model costs the same whether there are a hundred
+or a hundred thousand others: only its own places are looked at, and the names of others are asked of an index.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -15,28 +17,50 @@ import structlog
 from ..handlers import hashing
 from ..handlers import links as hands
 from ..rules import deployment, linkplan
-from ..rules.deployment import Deployable
-from ..rules.linkplan import Made, Method
-from ..rules.layouts import load_layouts
-from ..rules.terms import Link, LinkState
-from ..store import history, models
-from ..store.history import Happening
-from ..store.rows import LinkRow, ModelRow
+from ..rules.companions import lone_halves, other_half
+from ..rules.deployment import Claim, Deployable, Wanted
+from ..rules.layouts import built_in_layouts
+from ..rules.linkplan import Plan
+from ..rules.terms import Link, Stamp, Target
+from ..store import blobs, links
+from ..store.history import tell
+from ..store.links import Stock
 from .house import House
+from .link_rows import Ledger, deployable, link_of, made_of
 
+PORTION = 500  # models that are looked at together
+DIGESTS = 4096  # digests of other people's files that are remembered while their stamps hold
 _log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What was found out about some models before anything is done."""
+
+    stock: Stock
+    aims: Wanted
+    plan: Plan
+    notes: Mapping[str, str] = field(default_factory=dict)  # SHA-256 -> what a person should know of it
+
+
 class Projection:
-    """Call `ask` when something changed; run `run` as a task."""
+    """Call `ask` when something changed; run `run` as a task. `told` hears of every link that was made or removed.
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    `check`, once it is set, looks at the blobs of models before their links are looked at.
+    """
+
+    def __init__(self, house: House, told: Callable[[Sequence[Link]], None] = lambda changed: None) -> None:
+        self._house, self._told = house, told
+        self.check: Callable[[Collection[str]], Awaitable[None]] | None = None
         self._asked = asyncio.Event()
-        self._done = asyncio.Event()
+        self._changed: set[str] = set()
+        self._all = False
+        self._digests: dict[tuple[Path, Stamp], str] = {}
 
-    def ask(self) -> None:
-        """Project soon."""
+    def ask(self, *sha256s: str) -> None:
+        """Project these models soon; none named means all of them."""
+        self._changed.update(sha256s)
+        self._all = self._all or not sha256s
         self._asked.set()
 
     async def run(self) -> None:
@@ -44,109 +68,124 @@ class Projection:
         while True:
             await self._asked.wait()
             self._asked.clear()
-            await self.project()
+            if self._all:
+                await self.project()
+            await self._those_that_changed()
 
     async def project(self) -> None:
-        """Make the links what they should be."""
-        house = self._house
-        rows = await house.store.read(models.deployable)
-        recorded = await house.store.read(models.links)
-        wishes = await asyncio.to_thread(lambda: [_deployable(row) for row in rows])
-        mine = [Made(_link(r), Method(r.method)) for r in recorded if r.ours]
-        plan, aims = await asyncio.to_thread(self._plan, wishes, mine)
-        sizes = {row.sha256: row for row in rows}
-        fresh = [_row(c.link, LinkState.MISSING, True) for c in plan.create]
+        """Make all links what they should be, a portion at a time; models that change meanwhile do not wait for the end."""
+        self._all = False
+        store = self._house.store
+        await store.write(blobs.pass_on)
+        last = 0
+        while found := await store.read(links.everyone, last, PORTION):
+            last = found[-1][0]
+            await self.project_some([sha256 for _, sha256 in found])
+            await self._those_that_changed()
+        lost = await store.read(links.strays)
+        for start in range(0, len(lost), PORTION):
+            await self.project_some(lost[start : start + PORTION])
+
+    async def _those_that_changed(self) -> None:
+        while self._changed:
+            changed, self._changed = self._changed, set()
+            await self.project_some(changed)
+
+    async def project_some(self, sha256s: Collection[str]) -> None:
+        """Make the links of some models what they should be."""
+        if self.check is not None:
+            await self.check(sha256s)
+        looked = await self.look(sha256s)
+        plan = looked.plan
+        ledger = Ledger(looked.stock.links, looked.aims)
+        fresh = [ledger.coming(create.link) for create in plan.create]
         if fresh:
-            await house.store.write(models.put_links, fresh)
+            await self._house.store.write(links.put, fresh)
         applied = await asyncio.to_thread(hands.apply, plan)
-        await self._record(plan, aims, applied, recorded, sizes)
+        ledger.enter(plan, applied, looked.notes, self._house.store.now())
+        await self._record(ledger)
+        changed = [*(c.link for c in plan.create), *(r.made.link for r in plan.remove)]
+        if changed:
+            self._told(changed)
 
-    def _plan(self, wishes: list[Deployable], mine: list[Made]) -> tuple[linkplan.Plan, deployment.Wanted]:
-        names = deployment.recorded_names(m.link for m in mine)
-        aims = deployment.wanted(wishes, self._house.config.targets, load_layouts(), names)
-        known = {wish.blob: wish.sha256 for wish in wishes}
-        found = hands.look(aims, mine, lambda path: known.get(path) or hashing.digest(path).sha256)
-        return linkplan.plan(aims, found, mine), aims
-
-    async def _record(
-        self,
-        plan: linkplan.Plan,
-        aims: deployment.Wanted,
-        applied: tuple[hands.Applied, ...],
-        before: list[LinkRow],
-        known: dict[str, ModelRow],
-    ) -> None:
+    async def _record(self, ledger: Ledger) -> None:
         store = self._house.store
         now = store.now()
-        rows = [_row(made.link, LinkState.OK, True, made.method) for made in plan.ok]
-        rows += [_row(c.link, c.state, False) for c in plan.conflicts]
-        rows += [_unmapped(u) for u in aims.unmapped]
-        gone = [*plan.forget]
-        lines: list[Happening] = []
-        for result in applied:
-            if result.made is not None:
-                rows.append(_row(result.made.link, LinkState.OK, True, result.made.method, now))
-                lines.append(_said("linked", result.made.link, "done", result.note))
-            elif result.did is hands.Did.REMOVED:
-                gone.append(result.at)
-                lines.append(Happening("unlinked", result.at, "deploy", "done"))
-            else:
-                link = next((c.link for c in plan.create if c.link.at == result.at), None)
-                if link is not None:
-                    rows.append(_row(link, LinkState.MISSING, False))
-                    lines.append(_said("linked", link, "failed", result.note))
-                else:  # a removal that was refused: it stays ours until it can go
-                    rows += [row for row in before if row.at == result.at]
-                    lines.append(Happening("unlinked", result.at, "deploy", "failed", note=result.note))
-        kept = {row.at for row in rows}
-        gone += [row.at for row in before if row.at not in kept and row.at not in gone]
-        was = {row.at: (row.state, row.points_to) for row in before}
-        lines += [
-            _said("linked", c.link, str(c.state), c.note) for c in plan.conflicts if was.get(c.link.at, ("",))[0] != c.state
-        ]
-        made = {row.at: row.made for row in before}
-        rows = [row if row.made else _dated(row, made.get(row.at)) for row in rows]
+        if not (ledger.rows or ledger.gone or ledger.lines):
+            return
 
         def work(c) -> None:  # type: ignore[no-untyped-def]  # a piece of work for the writer
-            models.drop_links(c, [at for at in gone if at not in kept])
-            models.put_links(c, rows)
-            for line in lines:
-                history.tell(c, line, now)
+            links.drop(c, ledger.gone)
+            links.put(c, ledger.rows)
+            for line in ledger.lines:
+                tell(c, line, now)
 
-        if lines or gone or {(r.at, r.state) for r in rows} != {(r.at, r.state) for r in before}:
-            await store.db.write(work)
-            _log.info("projected", links=len(rows), changed=len(lines), models=len(known))
+        await store.db.write(work)
+        _log.info("projected", links=len(ledger.rows), gone=len(ledger.gone))
+
+    # ------------------------------------------------------------ looking
+
+    async def look(self, sha256s: Collection[str], targets: Sequence[Target] | None = None) -> Looked:
+        """What there is to do for some models; changes nothing. `targets` instead of those in force, for a plan."""
+        store = self._house.store
+        targets = await self.targets() if targets is None else targets
+        stock = await store.read(links.stock, sha256s)
+        wishes = await asyncio.to_thread(_wishes, stock)
+        if any(map(deployment.is_kin, wishes)):  # the name of one may depend on another
+            kin = set(await store.read(links.kin)) | set(sha256s)
+            stock = await store.read(links.stock, kin)
+            wishes = await asyncio.to_thread(_wishes, stock)
+        layouts = built_in_layouts()
+        names = deployment.recorded_names(link_of(row) for row in stock.links if row.scope is not None or row.ours)
+        asked = [(c.target, c.scope, c.identity) for c in deployment.candidates(wishes, targets, layouts, names)]
+        concerned = {*sha256s, *(row.sha256 for row in stock.models)}
+        taken = {Claim(*claim) for claim in await store.read(links.taken, asked, concerned)} if asked else frozenset()
+        mine = [made_of(row) for row in stock.links if row.ours]
+
+        def compare() -> tuple[Wanted, Plan]:
+            aims = deployment.wanted(wishes, targets, layouts, names, taken)
+            return aims, linkplan.plan(aims, hands.look(aims, mine, self._digest), mine)
+
+        aims, plan = await asyncio.to_thread(compare)
+        return Looked(stock, aims, plan, await self._halves(wishes))
+
+    async def targets(self) -> tuple[Target, ...]:
+        """The targets of the configuration, with the switches that were set at run time."""
+        return in_force(self._house.config.targets, await self._house.store.read(links.switches))
+
+    async def _halves(self, wishes: Sequence[Deployable]) -> Mapping[str, str]:
+        """Models that are half of a pair whose other half is not here."""
+        halves = {w.sha256: w.name for w in wishes if w.base == "wan" and other_half(w.name)}
+        others = [other for name in halves.values() if (other := other_half(name)) is not None]
+        return lone_halves(halves, await self._house.store.read(links.names_there, others)) if halves else {}
+
+    def _digest(self, path: Path) -> str | None:
+        """The SHA-256 of a file, remembered while its stamp holds: a person's 20 GB file is read once, not at every audit."""
+        try:
+            status = path.stat()
+            stamp = Stamp(status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev)
+            known = self._digests.get((path, stamp))
+            if known is None:
+                known = hashing.digest(path).sha256
+                if len(self._digests) >= DIGESTS:
+                    self._digests.clear()
+                self._digests[path, stamp] = known
+        except OSError:
+            return None
+        return known
 
 
-def _deployable(row: ModelRow) -> Deployable:
-    targets = None if row.wanted in (None, models.EVERYWHERE) else frozenset(str(row.wanted).split(","))
-    home = row.blob.parent
-    beside: tuple[Path, ...] = ()
-    files: tuple[str, ...] = ()
-    if row.in_hub:
-        beside = tuple(sorted(p for p in home.iterdir() if p != row.blob and p.is_file())) if home.is_dir() else ()
-    if row.folder and row.blob.is_dir():
-        files = tuple(sorted(p.relative_to(row.blob).as_posix() for p in row.blob.rglob("*") if p.is_file()))
-    return Deployable(row.sha256, row.name, row.type, row.base, row.blob, targets, beside, files)
+def _wishes(stock: Stock) -> list[Deployable]:
+    """What targets should have of these models; a folder that is gone has no file to link to."""
+    wishes = [deployable(row, stock.adopted.get(row.sha256, ())) for row in stock.models]
+    return [wish for wish, row in zip(wishes, stock.models, strict=True) if wish.files or not row.folder]
 
 
-def _link(row: LinkRow) -> Link:
-    return Link(row.target, row.type, row.at, row.points_to, row.sha256)
-
-
-def _row(link: Link, state: LinkState, ours: bool, method: Method = Method.SYMLINK, made: float | None = None) -> LinkRow:
-    return LinkRow(link.at, link.target, link.type, link.to, link.sha256, str(state), ours, str(method), made)
-
-
-def _unmapped(u: deployment.Unmapped) -> LinkRow:
-    """A model that a target has no folder for is listed at a place that is none."""
-    at = Path(f"{u.target}:{u.type}/{u.name}#{u.sha256[:12]}")
-    return LinkRow(at, u.target, u.type, Path(os.devnull), u.sha256, str(LinkState.UNMAPPED), False, "symlink", None)
-
-
-def _dated(row: LinkRow, made: float | None) -> LinkRow:
-    return LinkRow(row.at, row.target, row.type, row.points_to, row.sha256, row.state, row.ours, row.method, made)
-
-
-def _said(event: str, link: Link, status: str, note: str) -> Happening:
-    return Happening(event, link.at, "deploy", status, note=note or f"{link.target}: {link.at.name}", sha256=link.sha256)
+def in_force(targets: Sequence[Target], switches: Mapping[str, tuple[bool, bool]]) -> tuple[Target, ...]:
+    """Targets with the switches set at run time; a switch is void once the configuration says something new."""
+    found = []
+    for target in targets:
+        enabled, configured = switches.get(target.name, (target.enabled, target.enabled))
+        on = enabled if configured is target.enabled else target.enabled
+        found.append(Target(target.name, target.layout, target.path, on, target.relative, target.map))
+    return tuple(found)

@@ -18,8 +18,8 @@ import structlog
 from ..api.ports import Reload
 from ..rules.conditions import Group, Question
 from ..rules.pipeline import Rule
-from ..rules.terms import Watch
-from .config import Config, ConfigError, Secret, load
+from ..rules.terms import Target, Watch
+from .config import AppAddress, Config, ConfigError, Secret, load
 from .house import House
 from .logs import HIDDEN, SECRET_KEY
 from .meters import Meters
@@ -79,10 +79,20 @@ def effective(config: Config) -> dict[str, object]:
     shown |= {name: _plain(getattr(config, name), name) for name in ("data_dir", "hub", "datasets", "trash", "free_space")}
     shown |= {name: _plain(getattr(config, name), name) for name in ("server", "log", "limits", "lanes")}
     shown["watch"] = {w.name: _plain(w, "watch") for w in config.watches}
-    shown["targets"] = {t.name: _plain(t, "targets") for t in config.targets}
+    shown["targets"] = {t.name: {**_target(t), **_app(config.apps.get(t.name))} for t in config.targets}
     shown["captioners"] = {c.name: {"engine": c.engine, **_options(c.options)} for c in config.captioners.values()}
     shown["pipelines"] = {p.name: [_rule(rule) for rule in p.rules] for p in config.pipelines.values()}
     return shown
+
+
+def _target(target: Target) -> dict[str, object]:
+    return {f.name: _plain(getattr(target, f.name), f.name) for f in fields(Target) if f.name != "map"} | {
+        "map": dict(target.map)
+    }
+
+
+def _app(app: AppAddress | None) -> dict[str, object]:
+    return {} if app is None else {"url": app.url, "auth": HIDDEN if app.auth else None}
 
 
 def differences(old: Config, new: Config) -> tuple[str, ...]:
@@ -109,6 +119,10 @@ def _secret_changes(old: Config, new: Config) -> Iterator[str]:
     """Secrets look alike once they are hidden."""
     if old.server.api_key != new.server.api_key:
         yield "server.api_key: changed"
+    for name, app in new.apps.items():
+        known = old.apps.get(name)
+        if known is not None and known.auth != app.auth and bool(known.auth) is bool(app.auth):
+            yield f"targets.{name}.auth: changed"
     for name, captioner in new.captioners.items():
         was = old.captioners.get(name)
         if was is not None and was != captioner and _options(was.options) == _options(captioner.options):

@@ -10,13 +10,15 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic.fields import FieldInfo
 
+from ..rules.conditions import TYPES
 from ..rules.document import describe, nearest
-from ..rules.layouts import load_layouts
+from ..rules.layouts import CUSTOM, built_in_layouts, folder_path
 from ..rules.measures import parse_duration, parse_number, parse_size, show_duration, show_size
 from ..rules.terms import Mode
 
@@ -105,6 +107,37 @@ def _one_of(value: object, words: tuple[str, ...]) -> str:
     return text
 
 
+def _type_map(value: object) -> tuple[tuple[str, str], ...]:
+    """Type of a model -> folder below the app's own."""
+    if not isinstance(value, Mapping):
+        raise Wrong("expected folders by type, like {lora: loras}", describe(value))
+    for kind, folder in value.items():
+        if kind not in TYPES:
+            raise Wrong("unknown type of a model", describe(kind), nearest(str(kind), TYPES))
+        try:
+            folder_path(_text(folder))
+        except Wrong:
+            raise
+        except ValueError as error:
+            raise Wrong(str(error), describe(folder)) from None
+    return tuple((str(kind), str(folder)) for kind, folder in value.items())
+
+
+def _address(value: object) -> str | None:
+    """Where an app listens: http://host:port, without a user's name or a query."""
+    if value is None or value == "":
+        return None
+    text = _text(value)
+    try:
+        parts = urlsplit(text)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or parts.username is not None or parts.query or parts.fragment:
+        raise Wrong("expected an address like http://127.0.0.1:8188 (a password goes into `auth`)")
+    return text.rstrip("/")
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """How a value is written, and how a default of this form is shown."""
@@ -128,7 +161,9 @@ Size = Annotated[int, BeforeValidator(lambda v: int(_measured(parse_size, v))), 
 ModeWord = Annotated[Mode, BeforeValidator(lambda v: Mode(_one_of(v, tuple(Mode)))), Form("inbox, library or dataset")]
 FormatWord = Annotated[str, BeforeValidator(lambda v: _one_of(v, LOG_FORMATS)), Form("auto, console or json")]
 LevelWord = Annotated[str, BeforeValidator(lambda v: _one_of(v, LOG_LEVELS)), Form("debug, info, warning or error")]
-LayoutWord = Annotated[str, BeforeValidator(lambda v: _one_of(v, tuple(load_layouts()))), Form("comfyui, forge or ai-toolkit")]
+LayoutWord = Annotated[str, BeforeValidator(lambda v: _one_of(v, (*built_in_layouts(), CUSTOM))), Form("name of a layout")]
+TypeMap = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_type_map), Form("folder by type")]
+Address = Annotated[str | None, BeforeValidator(_address), Form("http address")]
 Texts = Annotated[tuple[Text, ...], Form("list of text")]
 
 
@@ -175,6 +210,15 @@ class TargetSettings(Section):
     path: Annotated[Folder, Field(description="the app's own folder; it must exist, folders in it are made on demand")]
     enabled: Annotated[Flag, Field(description="false: its links are taken away")] = True
     relative: Annotated[Flag, Field(description="relative links, for a hub and app that move together")] = False
+    map: Annotated[TypeMap, Field(description="folders of your own, over the layout's; `{base}` becomes the model's base")] = ()
+    url: Annotated[Address, Field(description="where the app listens, to tell it of new files")] = None
+    auth: Annotated[MaybeText, Field(description="`user:password` or token that the app asks for")] = None
+
+    @model_validator(mode="after")
+    def _has_folders(self) -> Self:
+        if self.layout == CUSTOM and not self.map:
+            raise Wrong("the layout custom wants a `map`, like {lora: loras, vae: vae}")
+        return self
 
 
 class LimitSettings(Section):

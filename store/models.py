@@ -1,14 +1,13 @@
-"""Models by content, their names, the user's overrides, and the links that targets have of them."""
+"""Models by content, their names, and the user's overrides."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
 from pathlib import Path
 
 from ..rules.terms import Model, ModelFacts
 from .codec import dumps, printable, to_db
-from .rows import LINK_COLUMNS, MODEL_COLUMNS, LinkRow, ModelRow, link_row, model_row
+from .rows import MODEL_COLUMNS, ModelRow, model_row
 
 EVERYWHERE = "*"
 
@@ -21,8 +20,9 @@ def keep(c: sqlite3.Connection, model: Model, origin: Path, now: float) -> None:
     c.execute(
         """INSERT INTO models(sha256, xxh3, size, name, blob, in_hub, folder, type, base, variant, subfamily, precision,
              lora_format, confidence, condition, reason, facts, added) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
-           ON CONFLICT(sha256) DO UPDATE SET blob=excluded.blob, in_hub=excluded.in_hub, name=excluded.name, facts=excluded.facts
-             WHERE excluded.in_hub >= models.in_hub AND excluded.blob <> models.blob""",
+           ON CONFLICT(sha256) DO UPDATE SET blob=excluded.blob, in_hub=excluded.in_hub, name=excluded.name, facts=excluded.facts,
+             blob_size=NULL, blob_mtime_ns=NULL, blob_ino=NULL, blob_state='ok', successor=NULL
+             WHERE excluded.in_hub >= models.in_hub AND (excluded.blob <> models.blob OR models.blob_state <> 'ok')""",
         (
             model.sha256, model.xxh3, model.size, printable(model.name), to_db(model.blob), model.in_hub, model.folder,
             f.type, f.base, f.variant, f.subfamily, f.precision, f.lora_format, f.confidence,
@@ -105,28 +105,3 @@ def count(c: sqlite3.Connection) -> tuple[int, int]:
     """How many models there are, and their bytes."""
     n, size = c.execute("SELECT count(*), coalesce(sum(size), 0) FROM models").fetchone()
     return n, size
-
-
-# ---------------------------------------------------------------- links
-
-
-def links(c: sqlite3.Connection, *, target: str | None = None, sha256: str | None = None) -> list[LinkRow]:
-    """All links, or those of one target or one model."""
-    rows = c.execute(
-        f"SELECT {LINK_COLUMNS} FROM links WHERE (?1 IS NULL OR target=?1) AND (?2 IS NULL OR sha256=?2) ORDER BY target, at",
-        (target, sha256),
-    )
-    return [link_row(r) for r in rows]
-
-
-def put_links(c: sqlite3.Connection, rows: Iterable[LinkRow]) -> None:
-    """Write link rows as they stand now. A link is recorded before it is made, so that a crash cannot leave one we do not own."""
-    c.executemany(
-        f"INSERT OR REPLACE INTO links({LINK_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)",
-        [(to_db(r.at), r.target, r.type, to_db(r.points_to), r.sha256, r.state, int(r.ours), r.method, r.made) for r in rows],
-    )
-
-
-def drop_links(c: sqlite3.Connection, paths: Iterable[Path]) -> None:
-    """Forget links that no longer stand and are no longer wanted."""
-    c.executemany("DELETE FROM links WHERE at=?", [(to_db(p),) for p in paths])

@@ -119,14 +119,23 @@ class LinkRow:
     ours: bool
     method: str
     made: float | None
+    note: str = ""  # why it is as it is, where that is worth a word
+    scope: Path | None = None  # the folder of the target in which names must differ
+    identity: str | None = None  # the folded name that it claims there
+    stamp: Stamp | None = None  # of a copy, as we left it
 
 
-LINK_COLUMNS = "at, target, type, points_to, sha256, state, ours, method, made"
+LINK_COLUMNS = (
+    """at, target, type, points_to, sha256, state, ours, method, made, note, scope, identity, size, mtime_ns, ino, dev"""
+)
 
 
 def link_row(v: Any) -> LinkRow:
     """A row of LINK_COLUMNS."""
-    return LinkRow(path_of(v[0]), v[1], v[2], path_of(v[3]), v[4], v[5], bool(v[6]), v[7], v[8])
+    stamp = None if v[12] is None else Stamp(*v[12:16])
+    return LinkRow(
+        path_of(v[0]), v[1], v[2], path_of(v[3]), v[4], v[5], bool(v[6]), v[7], v[8], v[9], _maybe_path(v[10]), v[11], stamp
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from dropdock.rules.terms import (
     Status,
     Verdict,
 )
-from dropdock.store import files, history, jobs, models
+from dropdock.store import files, history, jobs, links
 from dropdock.store.database import Database
 from dropdock.store.history import Happening
 from dropdock.store.rows import LinkRow
@@ -196,7 +196,7 @@ async def full(face):
     more = Outcome(Status.DONE, "3 pictures", items=pictures, captions=(caption,), aside=(bad,))
     await store.record(Entry("unpack", more, Path("/in/cats.zip"), "zipped", dataset_watch="datasets", datasets_root=Path("/ds")))
     good = LinkRow(Path("/comfy/loras/a.safetensors"), "comfyui", "lora", kept.blob, SHA, "ok", True, "symlink", START)
-    await store.write(models.put_links, [good, replace(good, at=Path("/forge/a.safetensors"), target="forge", state="conflict")])
+    await store.write(links.put, [good, replace(good, at=Path("/forge/a.safetensors"), target="forge", state="conflict")])
     queued = await store.enqueue(
         NewJob("hash:1", Lane.HASH, "hash b", {}), NewJob("cap:1", Lane.CAPTION, "caption cats", {"file": held})
     )

@@ -1,0 +1,184 @@
+"""The links that targets have of models, who wants which model, and the switches of targets.
+
+What must hold: every question about one model is answered from an index, so that a change costs the same among a hundred and among
+a hundred thousand; a link is recorded before it is made, so that a crash cannot leave one that we do not own.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .codec import path_of, printable, to_db
+from .models import EVERYWHERE
+from .rows import LINK_COLUMNS, MODEL_COLUMNS, LinkRow, ModelRow, link_row, model_row
+
+PROBLEMS = ("missing", "broken", "adoptable", "conflict", "foreign")  # states that a person may want to do something about
+_AMONG = "IN (SELECT value FROM json_each(?))"
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """All that the store knows of some models for their links: the wanted ones, every recorded link of any, adopted places."""
+
+    models: list[ModelRow]
+    links: list[LinkRow]
+    adopted: Mapping[str, tuple[Path, ...]]
+
+
+def stock(c: sqlite3.Connection, sha256s: Collection[str]) -> Stock:
+    """What is known of these models. A model is among `models` when targets want it or a place of it was adopted."""
+    among = json.dumps(sorted(sha256s))
+    adopted: dict[str, tuple[Path, ...]] = {}
+    for at, sha256 in c.execute(f"SELECT at, sha256 FROM adopted WHERE sha256 {_AMONG} ORDER BY at", (among,)):
+        adopted[sha256] = (*adopted.get(sha256, ()), path_of(at))
+    rows = map(model_row, c.execute(f"SELECT {MODEL_COLUMNS} FROM models WHERE sha256 {_AMONG} ORDER BY id", (among,)))
+    wanted = [row for row in rows if row.wanted is not None or row.sha256 in adopted]
+    links = c.execute(f"SELECT {LINK_COLUMNS} FROM links WHERE sha256 {_AMONG} ORDER BY target, at", (among,))
+    return Stock(wanted, [link_row(r) for r in links], adopted)
+
+
+def everyone(c: sqlite3.Connection, after: int, limit: int) -> list[tuple[int, str]]:
+    """(id, SHA-256) of models from behind an id, oldest first."""
+    rows = c.execute("SELECT id, sha256 FROM models WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
+    return [(r[0], r[1]) for r in rows]
+
+
+def strays(c: sqlite3.Connection) -> list[str]:
+    """SHA-256 of links whose model is no longer recorded."""
+    return [r[0] for r in c.execute("SELECT DISTINCT sha256 FROM links WHERE sha256 NOT IN (SELECT sha256 FROM models)")]
+
+
+def kin(c: sqlite3.Connection) -> list[str]:
+    """Wanted GGUF text encoders and vision halves: the name of one may depend on another."""
+    rows = c.execute(
+        """SELECT sha256 FROM models WHERE type IN ('text_encoder', 'mmproj', 'llm') AND wanted IS NOT NULL
+             AND lower(name) LIKE '%.gguf'"""
+    )
+    return [r[0] for r in rows]
+
+
+def taken(
+    c: sqlite3.Connection, claims: Iterable[tuple[str, Path, str]], but: Collection[str]
+) -> frozenset[tuple[str, Path, str]]:
+    """Of (target, scope, identity), those that links of models have which are not among `but`."""
+    found = set()
+    for claim in claims:
+        rows = c.execute(
+            "SELECT sha256 FROM links WHERE target=? AND scope=? AND identity=?", (claim[0], to_db(claim[1]), printable(claim[2]))
+        )
+        if any(sha256 not in but for (sha256,) in rows):
+            found.add(claim)
+    return frozenset(found)
+
+
+def names_there(c: sqlite3.Connection, names: Iterable[str]) -> list[str]:
+    """Of these names, those that a kept model has."""
+    return [r[0] for r in c.execute(f"SELECT name FROM models WHERE name {_AMONG} AND in_hub", (json.dumps(sorted(names)),))]
+
+
+# ---------------------------------------------------------------- links
+
+
+def listing(
+    c: sqlite3.Connection,
+    *,
+    target: str | None = None,
+    sha256: str | None = None,
+    state: str | None = None,
+    problems: bool = False,
+    after: int = 0,
+    limit: int = -1,
+) -> list[LinkRow]:
+    """Links in order of target and place, from behind the first `after`; `problems`: only what wants a person's attention."""
+    bad = ",".join(f"'{word}'" for word in PROBLEMS)
+    rows = c.execute(
+        f"""SELECT {LINK_COLUMNS} FROM links WHERE (?1 IS NULL OR target=?1) AND (?2 IS NULL OR sha256=?2)
+              AND (?3 IS NULL OR state=?3) AND (NOT ?4 OR state IN ({bad}) OR note<>'') ORDER BY target, at LIMIT ?5 OFFSET ?6""",
+        (target, sha256, state, problems, limit, after),
+    )
+    return [link_row(r) for r in rows]
+
+
+def summary(c: sqlite3.Connection, target: str | None = None, sha256: str | None = None) -> dict[str, dict[str, int]]:
+    """How many links each target has in each state."""
+    counts: dict[str, dict[str, int]] = {}
+    rows = c.execute(
+        """SELECT target, state, count(*) FROM links WHERE (?1 IS NULL OR target=?1) AND (?2 IS NULL OR sha256=?2)
+           GROUP BY target, state""",
+        (target, sha256),
+    )
+    for name, state, n in rows:
+        counts.setdefault(name, {})[state] = n
+    return counts
+
+
+def put(c: sqlite3.Connection, rows: Iterable[LinkRow]) -> None:
+    """Write link rows as they stand now."""
+    marks = ",".join("?" * len(LINK_COLUMNS.split(",")))
+    c.executemany(f"INSERT OR REPLACE INTO links({LINK_COLUMNS}) VALUES ({marks})", [_columns(r) for r in rows])
+
+
+def _columns(r: LinkRow) -> tuple[object, ...]:
+    stamp = (None,) * 4 if r.stamp is None else (r.stamp.size, r.stamp.mtime_ns, r.stamp.ino, r.stamp.dev)
+    return (
+        to_db(r.at), r.target, r.type, to_db(r.points_to), r.sha256, r.state, int(r.ours), r.method, r.made, printable(r.note),
+        None if r.scope is None else to_db(r.scope), None if r.identity is None else printable(r.identity), *stamp,
+    )  # fmt: skip
+
+
+def drop(c: sqlite3.Connection, paths: Iterable[Path]) -> None:
+    """Forget links that no longer stand and are no longer wanted."""
+    c.executemany("DELETE FROM links WHERE at=?", [(to_db(p),) for p in paths])
+
+
+# ---------------------------------------------------------------- who wants what
+
+
+def wanted_after(now: str | None, targets: Collection[str], on: bool, known: Sequence[str]) -> str | None:
+    """The `wanted` of a model after it was deployed to (or undeployed from) these targets; none named means all.
+
+    `known` are the targets of the configuration: "everywhere but here" becomes the names of the others.
+    """
+    if not targets:
+        return EVERYWHERE if on else None
+    have = set(known) if now == EVERYWHERE else set(filter(None, (now or "").split(",")))
+    if on and now == EVERYWHERE:
+        return EVERYWHERE
+    return ",".join(sorted(have | set(targets) if on else have - set(targets))) or None
+
+
+def deploy(c: sqlite3.Connection, sha256: str | None, targets: Collection[str], on: bool, known: Sequence[str]) -> list[str]:
+    """Deploy or undeploy one model of the hub, or all; the SHA-256 of those for which that changed anything."""
+    rows = c.execute(
+        "SELECT sha256, wanted FROM models WHERE in_hub AND blob_state<>'replaced' AND (?1 IS NULL OR sha256=?1)", (sha256,)
+    )
+    changed = [(after, sha) for sha, now in rows if (after := wanted_after(now, targets, on, known)) != now]
+    c.executemany("UPDATE models SET wanted=? WHERE sha256=?", changed)
+    return [sha for _, sha in changed]
+
+
+def adopt_place(c: sqlite3.Connection, sha256: str, at: Path) -> None:
+    """A link of this model is wanted at this very place from now on."""
+    c.execute("INSERT OR REPLACE INTO adopted VALUES (?,?)", (to_db(at), sha256))
+
+
+def leave_place(c: sqlite3.Connection, at: Path) -> None:
+    """No link is wanted at an adopted place any more."""
+    c.execute("DELETE FROM adopted WHERE at=?", (to_db(at),))
+
+
+# ---------------------------------------------------------------- switches
+
+
+def switch(c: sqlite3.Connection, name: str, enabled: bool, configured: bool) -> None:
+    """Switch a target on or off, against what the configuration says at this time (`configured`)."""
+    c.execute("INSERT OR REPLACE INTO target_switches VALUES (?,?,?)", (name, enabled, configured))
+
+
+def switches(c: sqlite3.Connection) -> dict[str, tuple[bool, bool]]:
+    """Target -> (enabled, what the configuration said when it was switched)."""
+    return {r[0]: (bool(r[1]), bool(r[2])) for r in c.execute("SELECT name, enabled, configured FROM target_switches")}
