@@ -108,6 +108,7 @@ class Database:
             found = [str(error)]
         if found != ["ok"]:
             raise Corrupt(_damaged(self.path, found[0]))
+        c.execute("PRAGMA shrink_memory")  # the check went through every page, and the cache keeps the last 2 MB of them
         (found_at,) = c.execute("PRAGMA user_version").fetchone()
         for number, script in migrations():
             if number <= found_at:
