@@ -1,0 +1,136 @@
+"""Reading datasets back: what a person does in a dataset's folder is what the store knows, and our own writes are not taken for theirs."""
+
+import os
+
+import pytest
+from dropdock.rules.terms import Lane
+from dropdock.store import datasets
+from house_made import Home, Opened, opened
+from pictures_made import picture, zipped
+
+MORE = """
+captioners:
+  text: {engine: simple, text: "a text"}
+pipelines:
+  inbox:
+    - name: zips
+      when: {kind: archive}
+      do: [{unpack: {dataset: "{stem}"}}]
+    - name: pictures
+      when: {kind: image}
+      do: [{dataset: "{parent}"}, {caption: {with: text}}]
+"""
+
+
+@pytest.fixture
+async def house(tmp_path):
+    home = Home(tmp_path, MORE)
+    zipped(home.inbox / "cats.zip", {"a.png": picture(1), "sub/b.png": picture(2), "sub/b.txt": b"a dog"})
+    async with opened(home) as house:
+        await house.arrive(home.inbox / "cats.zip")
+        await house.work()
+        await house.work(Lane.CAPTION)
+        yield house
+
+
+async def item(house: Opened, rel: str):
+    return await house.store.read(datasets.item, "cats", rel)
+
+
+async def test_own_writes_do_not_come_back(house):
+    """Pictures and texts that we put there are known with their stamps: arriving, they do nothing."""
+    before = await house.told()
+    for path in (house.home.datasets / "cats").rglob("*.*"):
+        await house.arrive(path)
+    assert await house.told() == before
+    assert {(await item(house, rel)).source for rel in ("a.png", "sub/b.png")} == {"generated", "imported"}
+
+
+@pytest.mark.parametrize("rel, text", [("a.png", "a.txt"), ("sub/b.png", "sub/b.txt")])
+async def test_an_edited_text_becomes_the_manual_caption(house, rel, text):
+    """Ours or imported: the words on disk are the caption of the active set, marked as manual, and nothing is written there."""
+    path = house.home.datasets / "cats" / text
+    path.write_text("what I see\n")
+    await house.arrive(path)
+    found = await item(house, rel)
+    assert (found.caption, found.source) == ("what I see", "manual") and path.read_text() == "what I see\n"
+    assert await house.store.read(datasets.has_caption, "cats", rel, "main")
+    before = await house.told()
+    await house.arrive(path)
+    assert await house.told() == before, "read back once"
+
+
+async def test_a_picture_put_there_by_hand_is_recorded_with_its_text(house):
+    """Bytes stay where and as they are; digests, size and caption are known."""
+    lead, text = house.home.datasets / "cats/new.png", house.home.datasets / "cats/new.txt"
+    lead.write_bytes(picture(5))
+    text.write_text("by hand")
+    await house.arrive(lead, text)
+    found = await item(house, "new.png")
+    assert (found.width, found.caption, found.source, found.origin) == (320, "by hand", "manual", "by hand")
+    assert lead.read_bytes() == picture(5) and text.read_text() == "by hand"
+
+
+async def test_a_dataset_made_by_hand_is_one(house):
+    """A new folder of pictures below the datasets folder is a dataset of its name."""
+    lead = house.home.datasets / "dogs/x.png"
+    lead.parent.mkdir()
+    lead.write_bytes(picture(6))
+    await house.arrive(lead)
+    assert [d.slug for d in await house.store.read(datasets.listing)] == ["cats", "dogs"]
+
+
+async def test_a_changed_picture_is_another_content(house):
+    """Painted over: its new digest is recorded under the same path."""
+    path = house.home.datasets / "cats/a.png"
+    old = await item(house, "a.png")
+    path.write_bytes(picture(7))
+    await house.arrive(path)
+    new = await item(house, "a.png")
+    assert new.id == old.id and new.sha256 != old.sha256
+
+
+async def test_what_is_no_whole_picture_is_not_recorded_and_not_moved(house):
+    """Half a file in a dataset stays where it is and is nobody's item; neither is a file beside the datasets."""
+    half, loose = house.home.datasets / "cats/half.png", house.home.datasets / "loose.png"
+    half.write_bytes(picture(8)[:800])
+    loose.write_bytes(picture(9))
+    for path in (half, loose):
+        await house.arrive(path)
+        assert path.exists()
+    assert await item(house, "half.png") is None
+    assert [d.slug for d in await house.store.read(datasets.listing)] == ["cats"]
+
+
+async def test_a_file_that_cannot_be_read_keeps_no_other_back(house, monkeypatch):
+    """One closed file in a batch: the other one is read back."""
+    from dropdock.daemon import readback
+    from dropdock.handlers import disk
+    from dropdock.rules.terms import Arrival
+
+    closed, open_ = house.home.datasets / "cats/closed.png", house.home.datasets / "cats/open.png"
+    closed.write_bytes(picture(10))
+    open_.write_bytes(picture(11))
+    real = readback._read
+
+    def refusing(home, slug, stamps, holdings):
+        if closed in stamps:
+            raise PermissionError(13, os.strerror(13))
+        return real(home, slug, stamps, holdings)
+
+    monkeypatch.setattr(readback, "_read", refusing)
+    await house.conveyor.take([Arrival("datasets", p, disk.stamp(p)) for p in (closed, open_)])
+    assert await item(house, "closed.png") is None and await item(house, "open.png") is not None
+    monkeypatch.setattr(readback, "_read", real)
+    await house.arrive(closed)
+    assert await item(house, "closed.png") is not None, "it was not noted as known, so it is found again"
+
+
+async def test_odd_names_find_their_picture(house):
+    """Brackets and stars in a name are letters."""
+    lead, text = house.home.datasets / "cats/a [1].png", house.home.datasets / "cats/a [1].txt"
+    lead.write_bytes(picture(12))
+    await house.arrive(lead)
+    text.write_text("one of many")
+    await house.arrive(text)
+    assert (await item(house, "a [1].png")).caption == "one of many"
