@@ -131,9 +131,10 @@ class Projection:
         targets = await self.targets() if targets is None else targets
         stock = await store.read(links.stock, sha256s)
         wishes = await asyncio.to_thread(_wishes, stock)
-        if any(map(deployment.is_kin, wishes)):  # the name of one may depend on another
-            kin = set(await store.read(links.kin)) | set(sha256s)
-            stock = await store.read(links.stock, kin)
+        others = await self._others(wishes)
+        more = set(others.values()) | (set(await store.read(links.kin)) if any(map(deployment.is_kin, wishes)) else set())
+        if not more <= {wish.sha256 for wish in wishes}:  # the name, or a note, of one depends on another
+            stock = await store.read(links.stock, more | set(sha256s))
             wishes = await asyncio.to_thread(_wishes, stock)
         layouts = built_in_layouts()
         names = deployment.recorded_names(link_of(row) for row in stock.links if row.scope is not None or row.ours)
@@ -147,17 +148,16 @@ class Projection:
             return aims, linkplan.plan(aims, hands.look(aims, mine, self._digest), mine)
 
         aims, plan = await asyncio.to_thread(compare)
-        return Looked(stock, aims, plan, await self._halves(wishes))
+        return Looked(stock, aims, plan, lone_halves(_halves(wishes), await self._others(wishes)))
 
     async def targets(self) -> tuple[Target, ...]:
         """The targets of the configuration, with the switches that were set at run time."""
         return in_force(self._house.config.targets, await self._house.store.read(links.switches))
 
-    async def _halves(self, wishes: Sequence[Deployable]) -> Mapping[str, str]:
-        """Models that are half of a pair whose other half is not here."""
-        halves = {w.sha256: w.name for w in wishes if w.base == "wan" and other_half(w.name)}
-        others = [other for name in halves.values() if (other := other_half(name)) is not None]
-        return lone_halves(halves, await self._house.store.read(links.names_there, others)) if halves else {}
+    async def _others(self, wishes: Sequence[Deployable]) -> Mapping[str, str]:
+        """The other halves of pairs, as far as the hub has them: name -> SHA-256."""
+        names = [other for name in _halves(wishes).values() if (other := other_half(name)) is not None]
+        return await self._house.store.read(links.named, names) if names else {}
 
     def _digest(self, path: Path) -> str | None:
         """The SHA-256 of a file, remembered while its stamp holds: a person's 20 GB file is read once, not at every audit."""
@@ -179,6 +179,11 @@ def _wishes(stock: Stock) -> list[Deployable]:
     """What targets should have of these models; a folder that is gone has no file to link to."""
     wishes = [deployable(row, stock.adopted.get(row.sha256, ())) for row in stock.models]
     return [wish for wish, row in zip(wishes, stock.models, strict=True) if wish.files or not row.folder]
+
+
+def _halves(wishes: Sequence[Deployable]) -> dict[str, str]:
+    """Models that come in two halves: SHA-256 -> name."""
+    return {w.sha256: w.name for w in wishes if w.base == "wan" and other_half(w.name)}
 
 
 def in_force(targets: Sequence[Target], switches: Mapping[str, tuple[bool, bool]]) -> tuple[Target, ...]:

@@ -75,9 +75,10 @@ def taken(
     return frozenset(found)
 
 
-def names_there(c: sqlite3.Connection, names: Iterable[str]) -> list[str]:
-    """Of these names, those that a kept model has."""
-    return [r[0] for r in c.execute(f"SELECT name FROM models WHERE name {_AMONG} AND in_hub", (json.dumps(sorted(names)),))]
+def named(c: sqlite3.Connection, names: Iterable[str]) -> dict[str, str]:
+    """Of these names, those that a model of the hub has, with its SHA-256."""
+    rows = c.execute(f"SELECT name, sha256 FROM models WHERE name {_AMONG} AND in_hub", (json.dumps(sorted(names)),))
+    return {r[0]: r[1] for r in rows}
 
 
 # ---------------------------------------------------------------- links
