@@ -92,7 +92,8 @@ def _target(target: Target) -> dict[str, object]:
 
 
 def _app(app: AppAddress | None) -> dict[str, object]:
-    return {} if app is None else {"url": app.url, "auth": HIDDEN if app.auth else None}
+    """Where an app is told of new files; nothing where it is not."""
+    return {"url": app.url if app else None, "auth": HIDDEN if app and app.auth else None}
 
 
 def differences(old: Config, new: Config) -> tuple[str, ...]:
