@@ -79,8 +79,10 @@ def main() -> None:
         finally:
             for process in processes:
                 process.stop()
-    rows = [[name, *figures] for name, figures in zip(["bare aiohttp + watchdog", "dropdock"], found, strict=True)]
-    rows.append(["ratio", *(ours / max(floor, 0.001) for floor, ours in zip(*found, strict=True))])
+    rows: list[list[object]] = [
+        [name, *figures] for name, figures in zip(["bare aiohttp + watchdog", "dropdock"], found, strict=True)
+    ]
+    rows.append(["ratio", *(ours / floor if floor >= 0.01 else "-" for floor, ours in zip(*found, strict=True))])
     rss, _, wakes, _, _ = found[1]
     notes = (
         f"{FOLDERS * FILES:,} known files, {CALM} s after the first comparison. One run of {SECONDS} s, both at the same time."
