@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -129,6 +130,31 @@ def test_jobs_outlive_a_reload(tmp_path):
         (tmp_path / "inbox/late.png").write_bytes(picture(99))
         wait_for(lambda: (tmp_path / "datasets/many/late.txt").exists(), 30, daemon.said)
         assert (tmp_path / "datasets/many/late.txt").read_text().strip() == "last"
+        assert daemon.stop() == 0
+
+
+def reload(home: Home, *options: str) -> subprocess.CompletedProcess[str]:
+    """`dropdock reload` as a shell calls it."""
+    argv = [sys.executable, "-m", "dropdock.daemon", "reload", "--config", str(home.config), *options]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=30)
+
+
+def test_the_reload_command_prints_changes_and_mistakes(tmp_path):
+    """Without a daemon code 3; a change is printed, code 0; a mistake and what needs a restart on stderr, code 2."""
+    home = Home(tmp_path)
+    assert reload(home).returncode == 3
+    with Daemon(home) as daemon:
+        assert reload(home).stdout == "nothing differs\n"
+        good = home.config.read_text()
+        home.config.write_text(good + "trash: 3 days\n")
+        assert json.loads(reload(home, "--json").stdout) == {"changes": ["trash: 1209600.0 -> 259200.0"]}
+        home.config.write_text(good + "trash: soon\n")
+        done = reload(home)
+        assert done.returncode == 2 and "trash" in done.stderr
+        home.config.write_text(good.replace(f"hub: {tmp_path}/hub", f"hub: {tmp_path}/hub2"))
+        done = reload(home)
+        assert done.returncode == 2 and "hub2: needs a restart" in done.stderr
+        assert daemon.get("config")["trash"] == 259200 and daemon.get("config")["hub"] == f"{tmp_path}/hub"
         assert daemon.stop() == 0
 
 
