@@ -37,6 +37,11 @@ def asides(moves: Iterable[Move], place: End, reason: str, until: float) -> tupl
     return tuple(Aside(place, m.dst, m.src, reason, until) for m in moves)
 
 
+def way_back(moves: Iterable[Move]) -> tuple[Move, ...]:
+    """The moves that take renames back; each wants to find what it left."""
+    return tuple(Move(m.dst, m.src, m.stamp) for m in moves)
+
+
 def put_aside(
     task: Task, tools: Tools, place: End, reason: str, keep: float | None = None, status: Status = Status.DONE
 ) -> Prepared:
@@ -48,7 +53,7 @@ def put_aside(
         reason,
         ended=tuple(Ended(m.src, place, m.dst, reason) for m in moves),
         aside=asides(moves, place, reason, until),
-        undo=tuple(Move(m.dst, m.src) for m in moves),
+        undo=way_back(moves),
     )
     return Prepared(outcome, moves)
 

@@ -131,7 +131,7 @@ def _answer(batch: _Batch, item: Item, captions: tuple[Caption, ...]) -> Prepare
     outcome = Outcome(
         Status.DONE, f"into the dataset {item.dataset}", ended=tuple(ended), items=(item,), captions=captions,
         aside=aside.asides(old, End.TRASH, "taken into a dataset", task.now + tools.retention),
-        undo=tuple(Move(m.dst, m.src) for m in (*(m for m in batch.moves if m.stamp is not None), *old)),
+        undo=aside.way_back((*(m for m in batch.moves if m.stamp is not None), *old)),
     )  # fmt: skip
     return Prepared(outcome, (*batch.moves, *old), (batch.staged,) if batch.staged else ())
 

@@ -202,6 +202,8 @@ def _one(move: Move, again: bool) -> None:
         raise Changed(f"{move.src} changed after it was looked at")
     move.dst.parent.mkdir(parents=True, exist_ok=True)
     if move.over:
+        if move.replaces is not None and not _stands(move.dst, move.replaces):
+            raise Changed(f"{move.dst} changed after it was looked at")
         os.replace(move.src, move.dst)
         return
     try:
@@ -211,6 +213,13 @@ def _one(move: Move, again: bool) -> None:
             raise
         if not (again and _finish_half(move)):
             raise Taken(f"{move.dst} exists already") from None
+
+
+def _stands(path: Path, expected: Stamp) -> bool:
+    try:
+        return stamp(path) == expected
+    except FileNotFoundError:
+        return False
 
 
 def _finish_half(move: Move) -> bool:

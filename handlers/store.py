@@ -136,9 +136,14 @@ def _answer(
     digests = task.digests
     assert digests is not None
     model = Model(digests.sha256, digests.xxh3, digests.size, task.lead.name, blob, task.facts, folder=task.facts.folder)
-    back = (*(() if brought.staging else brought.moves), *old)
+    if brought.staging:  # of a copy the original comes back, and the copy goes
+        slot = aside.slot(tools, blob, End.TRASH, task)
+        gone = (Move(m.dst, slot / m.dst.name, disk.stamp(m.src)) for m in brought.moves)
+        back = (*aside.way_back(old), *gone)
+    else:
+        back = aside.way_back((*brought.moves, *old))
     outcome = Outcome(
         Status.DONE, note, ended=ended, models=(model,), aside=aside.asides(old, End.TRASH, why, task.now + tools.retention),
-        undo=tuple(Move(m.dst, m.src) for m in back),
+        undo=back,
     )  # fmt: skip
     return Prepared(outcome, (*brought.moves, *old), brought.staging)

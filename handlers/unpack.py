@@ -269,7 +269,7 @@ class _Assembly:
             Status.DONE, note,
             ended=tuple(Ended(m.src, end, self.home if self.items else m.dst, note) for m in old),
             items=tuple(self.items), captions=tuple(self.captions), aside=tuple(asides),
-            undo=tuple(Move(m.dst, m.src) for m in (*into, *old)),
+            undo=aside.way_back(old),  # what the pictures came to be is known by the items
         )  # fmt: skip
         return Prepared(outcome, (*into, *bad, *old), (self.staged,))
 

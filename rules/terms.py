@@ -287,13 +287,15 @@ class Status(StrEnum):
 class Move:
     """One rename on one volume, the only way bytes change place. `stamp` is what `src` must still be; None: our own staging.
 
-    A folder moves whole. `dst` must not exist, unless `over` is set (a sidecar of ours that is written anew).
+    A folder moves whole. `dst` must not exist, unless `over` is set (a sidecar of ours that is written anew, or a file that stays
+    under another name); `replaces` is what `dst` must still be then. Such a move is the last of its list: it is never taken back.
     """
 
     src: Path
     dst: Path
     stamp: Stamp | None = None
     over: bool = False
+    replaces: Stamp | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,6 +373,31 @@ class Aside:
 
 
 @dataclass(frozen=True, slots=True)
+class Back:
+    """A path that lies again where it came from: held until it changes, or, with `decide`, looked at anew by the rules."""
+
+    path: Path
+    stamp: Stamp
+    watch: str
+    decide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """What an undo or a restore makes untrue, beside its moves."""
+
+    line: int | None = None  # the line of history that is undone
+    back: tuple[Back, ...] = ()
+    items: tuple[tuple[str, str], ...] = ()  # (dataset, rel) of pictures that leave
+    datasets: tuple[str, ...] = ()  # slugs of datasets that are gone with their last picture
+    models: tuple[tuple[str, Path | None], ...] = ()  # contents that leave the hub, and where they are tracked again
+    origins: tuple[tuple[str, Path], ...] = ()  # (SHA-256, dropped path) of names that go
+    adopted: tuple[Path, ...] = ()  # places where no link is wanted any more
+    tags: tuple[str, ...] = ()
+    aside: tuple[int, ...] = ()  # ids of what leaves the trash or the quarantine
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What an action did, as values that the store records in one transaction with the history line."""
 
@@ -384,6 +411,9 @@ class Outcome:
     aside: tuple[Aside, ...] = ()
     tags: tuple[str, ...] = ()
     undo: tuple[Move, ...] = ()  # the moves that would take it back
+    targets: tuple[str, ...] = ()  # those that `deploy` is about; none named: all
+    adopted: tuple[Path, ...] = ()  # places where a link to the (one) model of this Outcome stands and is wanted from now on
+    taken_back: TakenBack | None = None
 
 
 @dataclass(frozen=True, slots=True)

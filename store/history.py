@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..rules.terms import Aside, Move, Prepared
 from .codec import dumps, path_of, printable, to_db
-from .rows import HISTORY_COLUMNS, AsideRow, HistoryRow, JournalRow, WatchRow, history_row
+from .rows import HISTORY_COLUMNS, AsideRow, Deed, HistoryRow, JournalRow, WatchRow, history_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +31,17 @@ class Happening:
     sha256: str | None = None
     dataset: str | None = None
     undo: Sequence[Move] = ()
+    did: Deed | None = None  # what undo must know besides the moves
 
 
 def tell(c: sqlite3.Connection, h: Happening, now: float) -> int:
     """Write a line of history; returns its id."""
     row: tuple[int] = c.execute(
-        """INSERT INTO history(at, event, path, verb, status, rule, note, file_id, job_id, sha256, dataset, undo)
-           VALUES (?,?,?,?,?,?,?,?,?,?,?,?) RETURNING id""",
+        """INSERT INTO history(at, event, path, verb, status, rule, note, file_id, job_id, sha256, dataset, undo, did)
+           VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?) RETURNING id""",
         (
             now, h.event, None if h.path is None else to_db(h.path), h.verb, h.status, h.rule, printable(h.note), h.file_id, h.job_id,
-            h.sha256, h.dataset, dumps(list(h.undo)) if h.undo else None,
+            h.sha256, h.dataset, dumps(list(h.undo)) if h.undo else None, None if h.did is None else dumps(h.did),
         ),
     ).fetchone()  # fmt: skip
     return row[0]

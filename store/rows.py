@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..rules.terms import Stamp
+from ..rules.terms import Move, Stamp
 from .codec import DbPath, path_of
 
 
@@ -198,6 +198,34 @@ HISTORY_COLUMNS = "id, at, event, path, verb, status, rule, note, file_id, job_i
 def history_row(v: Any) -> HistoryRow:
     """A row of HISTORY_COLUMNS."""
     return HistoryRow(v[0], v[1], v[2], _maybe_path(v[3]), *v[4:12])
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What one action changed in the store, as it was before: what undo must know besides the moves."""
+
+    models: tuple[tuple[str, Path | None], ...] = ()  # contents that came into the hub, and where each was tracked before
+    origins: tuple[tuple[str, Path], ...] = ()  # (SHA-256, dropped path): names that contents gained
+    wanted: tuple[tuple[str, str | None, str | None], ...] = ()  # SHA-256, who wanted it before, and after
+    items: tuple[tuple[str, str], ...] = ()  # (dataset, rel) of pictures that came
+    tags: tuple[str, ...] = ()  # those that were new
+    adopted: tuple[Path, ...] = ()  # places
+
+
+@dataclass(frozen=True, slots=True)
+class DeedRow:
+    """A line of history as undo reads it. `moves` take it back; `deed` None: nothing was kept for an undo."""
+
+    id: int
+    at: float
+    path: Path | None
+    verb: str
+    file_id: int | None
+    sha256: str | None
+    note: str
+    moves: tuple[Move, ...]
+    deed: Deed | None
+    undone: int | None
 
 
 @dataclass(frozen=True, slots=True)

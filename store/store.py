@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from ..rules.terms import Caption, Item, Job, Kind, Known, Lane, Outcome, Prepared, Stamp, Status, Watch
-from . import datasets, files, history, jobs, models
+from . import datasets, deeds, files, history, jobs, links, models
 from .database import Database
 from .history import Happening
 from .jobs import NewJob
@@ -130,10 +130,13 @@ def _take(c: sqlite3.Connection, u: files.Unit, now: float) -> tuple[int, int | 
 def record(c: sqlite3.Connection, e: Entry, now: float) -> None:
     """Write one Entry inside the caller's transaction."""
     o = e.outcome
+    did = deeds.before(c, e.verb, o, e.path, e.file_id)
     for model in o.models:
         models.keep(c, model, e.path or model.blob, now)
     for sha256 in o.deploy:
-        models.want(c, sha256)
+        models.want(c, sha256, deeds.wanted_then(c, sha256, o.targets))
+    for at in o.adopted:
+        links.adopt_place(c, o.models[0].sha256, at)
     for ended in o.ended:
         files.end(c, ended, now)
     for aside in o.aside:
@@ -158,8 +161,9 @@ def record(c: sqlite3.Connection, e: Entry, now: float) -> None:
         jobs.enqueue(c, job, now)
     if e.intent is not None:
         history.settle_intent(c, e.intent)
-    if not e.quiet:
-        history.tell(c, _line(e), now)
+    line = None if e.quiet else history.tell(c, replace(_line(e), did=did), now)
+    if o.taken_back is not None:
+        deeds.take_back(c, o.taken_back, o.note, line, now)
 
 
 def _datasets(c: sqlite3.Connection, e: Entry, now: float) -> None:
@@ -196,7 +200,7 @@ def _line(e: Entry) -> Happening:
     sha256 = next((m.sha256 for m in o.models), None) or next(iter(o.deploy), None)
     return Happening(
         "performed", e.path, e.verb, o.status, e.rule, o.note, e.file_id, e.job_id, sha256, dataset,
-        o.undo if o.status is Status.DONE else (),
+        o.undo,
     )  # fmt: skip
 
 
