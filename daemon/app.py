@@ -248,7 +248,7 @@ async def _face(house: House, control: Control, targets: Targets, feed: Feed, ru
     server = house.config.server
     key = server.api_key.reveal() if server.api_key else None
     settings = FaceSettings(server.host, server.allowed_hosts, key, floor=lambda: house.config.free_space)
-    face = build(house.store, control, feed, settings)
+    face = await asyncio.to_thread(build, house.store, control, feed, settings)  # reads the page's files
     face[TARGETS] = targets
     runner = web.AppRunner(face, shutdown_timeout=FACE_STOPS, access_log=None)
     await runner.setup()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from datetime import UTC
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -34,14 +35,14 @@ class Upkeep:
         self._house, self._intake, self._lanes, self._projection = house, intake, lanes, projection
         self._beats: dict[str, float] = {}  # watch -> its `rescan` as the clock has it
         self._clock = AsyncIOScheduler(
-            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}, timezone="UTC"
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}, timezone=UTC
         )
 
     def start(self) -> None:
         """Begin."""
         self.follow()
         for work, seconds in ((self._leases, LEASES), (self._audit, AUDIT), (self._retention, RETENTION)):
-            self._clock.add_job(work, IntervalTrigger(seconds=seconds))
+            self._clock.add_job(work, IntervalTrigger(seconds=seconds, timezone=UTC))
         self._clock.start()
 
     def follow(self) -> None:
@@ -51,7 +52,7 @@ class Upkeep:
             del self._beats[name]
         for watch in self._house.config.watches:
             if watch.enabled and self._beats.get(watch.name) != watch.rescan:  # an unchanged one keeps its turn
-                trigger = IntervalTrigger(seconds=int(watch.rescan), jitter=int(watch.rescan / 4))
+                trigger = IntervalTrigger(seconds=int(watch.rescan), jitter=int(watch.rescan / 4), timezone=UTC)
                 self._clock.add_job(self._rescan, trigger, args=(watch.name,), id=_beat(watch.name), replace_existing=True)
                 self._beats[watch.name] = watch.rescan
 

@@ -60,7 +60,7 @@ class Database:
         self._closing = False
 
     async def __aenter__(self) -> Self:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        await asyncio.to_thread(self.path.parent.mkdir, parents=True, exist_ok=True)
         self._writer = await self._connect(self.path)
         try:
             await self._writer.run(self._prepare)

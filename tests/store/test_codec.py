@@ -27,7 +27,7 @@ from dropdock.rules.terms import (
     Status,
 )
 from dropdock.store import codec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 # what os.fsdecode makes of any bytes but NUL: text, with lone surrogates for what is not UTF-8
@@ -66,6 +66,7 @@ OUTCOMES = st.builds(
 )  # fmt: skip
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.builds(Prepared, OUTCOMES, some(MOVES), some(PATHS)))
 def test_the_journal_reads_back_what_was_intended(prepared):
     """Every Prepared equals itself after the trip: names that are not UTF-8 too, since a start that cannot read it is no start."""
@@ -74,6 +75,7 @@ def test_the_journal_reads_back_what_was_intended(prepared):
     assert codec.loads(Prepared, text) == prepared
 
 
+@settings(max_examples=40, deadline=None)
 @given(FACTS)
 def test_facts_survive(facts):
     """A row's facts are read back as they were."""
