@@ -168,13 +168,7 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
 
     lanes = Lanes(house, feed, perform)
     house.store.on_jobs = lanes.wake
-    await _remember_watches(house, house.config)
-    await _forget_watches(house)
-    mended = await performer.recover()
-    back = await house.store.write(jobs.void_leases)
-    if mended or back:
-        _log.info("after a crash", intents_finished=mended, jobs_back=back)
-
+    await _recover(house, performer)
     crew = Crew(house, lanes, running.hire)
     upkeep = Upkeep(house, intake, lanes, projection)
 
@@ -211,6 +205,16 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     await asyncio.to_thread(announce, running.url)
     _log.info("ready", url=running.url, watches=len(house.config.watches), data_dir=str(house.config.data_dir))
     return running
+
+
+async def _recover(house: House, performer: Performer) -> None:
+    """What a crash left is finished before anything new begins."""
+    await _remember_watches(house, house.config)
+    await _forget_watches(house)
+    mended = await performer.recover()
+    back = await house.store.write(jobs.void_leases)
+    if mended or back:
+        _log.info("after a crash", intents_finished=mended, jobs_back=back)
 
 
 async def _remember_watches(house: House, config: Config) -> None:

@@ -71,7 +71,7 @@ def journal_fields(event: Mapping[str, object]) -> dict[str, str]:
 def _renderer(format: str, out: TextIO, environ: Mapping[str, str]) -> list[Processor]:
     """The last steps of a line's way."""
     if format == "json":
-        return [_told_errors, structlog.processors.JSONRenderer(lambda value, **kw: orjson.dumps(value, str).decode())]
+        return [_told_errors, structlog.processors.JSONRenderer(lambda value, **_: orjson.dumps(value, str).decode())]
     if format == "auto" and in_journal(out, environ):
         send = _journal()
         return [_told_errors, _prefixed if send is None else _sent(send)]
