@@ -51,5 +51,5 @@ def _one(w: Written, fresh: Path) -> Prepared:
             return Prepared(Outcome(Status.SKIPPED, "a text lies beside it already", captions=(theirs,)))
     fresh.write_text(w.text + "\n", encoding="utf-8")
     caption = Caption(w.dataset, w.rel, w.set, w.text, "generated", w.captioner, disk.stamp(fresh))
-    move = Move(fresh, beside, over=found is not None)
+    move = Move(fresh, beside, over=found is not None, replaces=found)  # an edit that is saved meanwhile is not written over
     return Prepared(Outcome(Status.DONE, w.text, captions=(caption,)), (move,))

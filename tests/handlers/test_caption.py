@@ -67,6 +67,16 @@ def test_a_text_that_appears_in_between_wins(tmp_path, staged):
     assert (tmp_path / "cats/a.txt").read_text() == "mine"
 
 
+def test_an_edit_of_ours_that_is_saved_in_between_wins(tmp_path, staged):
+    """Ours is to be replaced, and a person saves their edit of it at that very moment: refused, their words stand."""
+    first = done(caption.prepare([written(tmp_path)], staged)[0])
+    (prepared,) = caption.prepare([written(tmp_path, "newer", first.outcome.captions[0].stamp)], staged)
+    (tmp_path / "cats/a.txt").write_text("edited by hand")
+    with pytest.raises((disk.Taken, disk.Changed)):
+        disk.carry_out(prepared.moves)
+    assert (tmp_path / "cats/a.txt").read_text() == "edited by hand"
+
+
 def test_a_set_that_is_not_active_writes_no_file(tmp_path, staged):
     """Its text is only recorded."""
     (prepared,) = caption.prepare([written(tmp_path, active=False)], staged)

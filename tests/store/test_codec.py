@@ -50,7 +50,7 @@ FACTS = st.builds(
     st.none() | ARCHIVES, st.none() | MODELS, st.lists(st.builds(Evidence, WORDS, WORDS, st.floats(0, 1), WORDS)).map(tuple),
     st.lists(WORDS).map(tuple), st.booleans(),
 )  # fmt: skip
-MOVES = st.builds(Move, PATHS, PATHS, st.none() | STAMPS, st.booleans())
+MOVES = st.builds(Move, PATHS, PATHS, st.none() | STAMPS, st.booleans(), st.none() | STAMPS)
 
 
 def some(one):
