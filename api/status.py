@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from ..rules.terms import Lane
-from ..store import files, history, jobs, models
+from ..store import blobs, files, history, jobs, models
 from . import views
 from .keys import CONTROL, STORE
 from .problems import Refused
 from .queries import Query
+
+_NOTICES = {
+    "changed": "files of the hub that were changed behind our back: {}. They are hashed anew (docs/targets.md)",
+    "gone": "files of the hub that are gone: {}. The history says which, and where an app has put them",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +29,12 @@ class Counts:
     paused: list[str]
     models: tuple[int, int]
     last: int
+    blobs: dict[str, int]
 
 
 def counts(c: sqlite3.Connection) -> Counts:
     """All the counts of a status."""
-    return Counts(files.counts(c), jobs.counts(c), jobs.paused_lanes(c), models.count(c), history.last_id(c))
+    return Counts(files.counts(c), jobs.counts(c), jobs.paused_lanes(c), models.count(c), history.last_id(c), blobs.troubles(c))
 
 
 async def health(request: web.Request) -> web.Response:
@@ -52,6 +58,7 @@ async def status(request: web.Request) -> web.Response:
     return views.answer(
         {
             **views.daemon(now, store.now()),
+            "notices": [*now.notices, *(_NOTICES[state].format(n) for state, n in sorted(found.blobs.items()))],
             "files": found.files,
             "models": {"count": found.models[0], "bytes": found.models[1]},
             "lanes": [

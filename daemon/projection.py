@@ -68,9 +68,12 @@ class Projection:
         while True:
             await self._asked.wait()
             self._asked.clear()
-            if self._all:
-                await self.project()
-            await self._those_that_changed()
+            try:
+                if self._all:
+                    await self.project()
+                await self._those_that_changed()
+            except hashing.Cancelled:  # the daemon stops; the next start projects everything
+                return
 
     async def project(self) -> None:
         """Make all links what they should be, a portion at a time; models that change meanwhile do not wait for the end."""
@@ -159,6 +162,11 @@ class Projection:
         names = [other for name in _halves(wishes).values() if (other := other_half(name)) is not None]
         return await self._house.store.read(links.named, names) if names else {}
 
+    def _tick(self, done: int) -> None:
+        """Ends the reading of a person's large file when the daemon stops."""
+        if self._house.stopping:
+            raise hashing.Cancelled("the daemon stops")
+
     def _digest(self, path: Path) -> str | None:
         """The SHA-256 of a file, remembered while its stamp holds: a person's 20 GB file is read once, not at every audit."""
         try:
@@ -166,7 +174,7 @@ class Projection:
             stamp = Stamp(status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev)
             known = self._digests.get((path, stamp))
             if known is None:
-                known = hashing.digest(path).sha256
+                known = hashing.digest(path, self._tick).sha256
                 if len(self._digests) >= DIGESTS:
                     self._digests.clear()
                 self._digests[path, stamp] = known

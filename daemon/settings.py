@@ -114,10 +114,10 @@ def _type_map(value: object) -> tuple[tuple[str, str], ...]:
     for kind, folder in value.items():
         if kind not in TYPES:
             raise Wrong("unknown type of a model", describe(kind), nearest(str(kind), TYPES))
+        if not isinstance(folder, str):
+            raise Wrong(f"expected a folder for {kind}: put quotes around it", describe(folder))
         try:
-            folder_path(_text(folder))
-        except Wrong:
-            raise
+            folder_path(folder)
         except ValueError as error:
             raise Wrong(str(error), describe(folder)) from None
     return tuple((str(kind), str(folder)) for kind, folder in value.items())

@@ -103,8 +103,8 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do. `forget` are recorded paths where nothing of ours stands any more; `theirs` are companions that an app or a person
-    has one of its own of, which is as it should be. `idle` is True when nothing is to do."""
+    """What to do. `forget` are recorded paths where nothing of ours stands any more; `theirs` are links and
+    companions that a person or an app has made: as it should be, and never ours to remove. `idle` is True when nothing is to do."""
 
     create: tuple[Create, ...] = ()
     remove: tuple[Remove, ...] = ()
@@ -173,7 +173,9 @@ def _want(link: Link, target: Target, found: Found, mine: Made | None, out: _Sor
     elif found.seen is Seen.ABSENT:
         out.create.append(Create(link, target.relative, target.path))
     elif found.seen is Seen.LINK and _same(found.points, link.to) and not (ours and is_copied(link)):
-        if ours is None or Path(found.text).is_absolute() != target.relative:
+        if ours is None:  # a person made it by hand: it does what we want and stays theirs
+            out.theirs.append(link)
+        elif Path(found.text).is_absolute() != target.relative:
             out.ok.append(Made(link))
         else:  # relative became absolute or the other way round
             out.create.append(Create(link, target.relative, target.path, Remove(Made(link), found)))

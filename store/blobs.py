@@ -73,6 +73,11 @@ def counts(c: sqlite3.Connection) -> dict[str, int]:
     return dict(c.execute("SELECT blob_state, count(*) FROM models WHERE in_hub GROUP BY blob_state"))
 
 
+def troubles(c: sqlite3.Connection) -> dict[str, int]:
+    """How many blobs are not as we left them, by state; answered from an index of these alone."""
+    return dict(c.execute("SELECT blob_state, count(*) FROM models WHERE blob_state IN ('changed', 'gone') GROUP BY blob_state"))
+
+
 def succeed(c: sqlite3.Connection, old: str, new: str) -> None:
     """The blob of `old` has the content `new` now; `pass_on` does the rest once `new` is recorded."""
     c.execute("UPDATE models SET successor=? WHERE sha256=?", (new, old))

@@ -8,6 +8,7 @@ ALTER TABLE models ADD COLUMN blob_state TEXT NOT NULL DEFAULT 'ok';    -- ok, c
 ALTER TABLE models ADD COLUMN successor TEXT;                           -- SHA-256 of what a changed blob became
 CREATE INDEX models_name ON models(name);
 CREATE INDEX models_type ON models(type);
+CREATE INDEX models_blob_state ON models(blob_state) WHERE blob_state IN ('changed', 'gone');
 CREATE INDEX models_successor ON models(successor) WHERE successor IS NOT NULL;
 
 ALTER TABLE links ADD COLUMN note TEXT NOT NULL DEFAULT '';

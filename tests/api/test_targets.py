@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from dropdock.api.targets import SHOWN, TARGETS, Step, TargetStatus
 from dropdock.rules.terms import Facts, Kind, Model, Outcome, Status, Target
-from dropdock.store import links, models
+from dropdock.store import blobs, links, models
+from dropdock.store.blobs import BlobState
 from dropdock.store.store import Entry, Store
 
 SHA = "ab" * 32
@@ -130,3 +131,11 @@ async def test_problems_are_filtered(targets):
     found = await ask(targets, "GET", "/links?problems=true")
     assert [(link["target"], link["state"]) for link in found["links"]] == [("forge", "conflict")]
     assert "bad-parameter" in (await ask(targets, "GET", "/links?problems=maybe", 400))["type"]
+
+
+async def test_the_status_says_what_is_wrong_in_the_hub(targets):
+    """A blob that is gone is a notice until it is back."""
+    await targets.store.write(blobs.mark, [SHA], BlobState.GONE)
+    assert any("gone: 1" in notice for notice in (await ask(targets, "GET", "/status"))["notices"])
+    await targets.store.write(blobs.mark, [SHA], BlobState.OK)
+    assert (await ask(targets, "GET", "/status"))["notices"] == []

@@ -38,9 +38,10 @@ def test_what_is_not_ours_is_only_reported(found: Found, state: LinkState) -> No
 
 
 def test_missing_right_and_outdated_links() -> None:
-    """A missing link is made, a right one is left, our link to another file is replaced."""
+    """A missing link is made, a right one is left (a person's stays theirs), our link to another file is replaced."""
     assert plan(AIMS, {AT: Found(Seen.ABSENT)}, []).create == (Create(LINK, False, COMFY.path),)
-    assert plan(AIMS, {AT: RIGHT}, []).ok == (Made(LINK),)
+    assert plan(AIMS, {AT: RIGHT}, [Made(LINK)]).ok == (Made(LINK),)
+    assert plan(AIMS, {AT: RIGHT}, []).theirs == (LINK,)
     old = Found(Seen.LINK, "/hub/bb/x", Path("/hub/bb/x"))
     assert plan(AIMS, {AT: old}, [OLD]).create == (Create(LINK, False, COMFY.path, Remove(OLD, old)),)
     assert plan(AIMS, {AT: old}, []).conflicts == (
