@@ -7,11 +7,13 @@ are read (whole files when digests are asked for); memory is opened read-only an
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
@@ -23,6 +25,7 @@ from ..rules.pipeline import decide
 from ..rules.terms import Facts, Known, Mode, Stamp, Watch
 from ..rules.units import unit_of, units
 from .config import Config
+from .instance import find
 
 DATABASE = "dropdock.db"
 
@@ -93,25 +96,33 @@ class Explainer:
 
     def _folder(self, place: _Place, folder: Path, ignores: Ignores) -> Iterator[Explained]:
         """Every unit below a folder. Links are not followed: what they point to is explained where it lies."""
+        begun = [iter(self._entries(place, folder, ignores))]  # a stack: trees may be deeper than Python's calls
+        while begun:
+            path, companions = next(begun[-1], (None, None))
+            if path is None:
+                begun.pop()
+            elif companions is None:
+                begun.append(iter(self._entries(place, path, ignores)))
+            elif one := self._unit(place, path, companions):
+                yield one
+
+    def _entries(self, place: _Place, folder: Path, ignores: Ignores) -> list[tuple[Path, tuple[Path, ...] | None]]:
+        """What lies in a folder, by name: units with their companions, and folders to look into with None."""
         try:
             with os.scandir(folder) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
+                found = [(e.name, e.is_dir(follow_symlinks=False), e.is_file(follow_symlinks=False)) for e in entries]
         except OSError as error:
             self._unreadable(folder, error)
-            return
-        files = {
-            e.name for e in found if e.is_file(follow_symlinks=False) and not self._skip(place, folder / e.name, False, ignores)
-        }
-        folders = {
-            e.name for e in found if e.is_dir(follow_symlinks=False) and not self._skip(place, folder / e.name, True, ignores)
-        }
-        leads = {unit.lead: unit.companions for unit in units(files)}
+            return []
+        kept = [e for e in found if (e[1] or e[2]) and not self._skip(place, folder / e[0], e[1], ignores)]
+        leads = {unit.lead: unit.companions for unit in units({name for name, _, is_file in kept if is_file})}
+        folders = {name for name, is_dir, _ in kept if is_dir}
+        entries_of: list[tuple[Path, tuple[Path, ...] | None]] = []
         for name in sorted(leads.keys() | folders):
             path = folder / name
-            if name in folders and not model_folder(path):
-                yield from self._folder(place, path, ignores)
-            elif one := self._unit(place, path, tuple(folder / c for c in leads.get(name, ()))):
-                yield one
+            look_into = name in folders and not model_folder(path)
+            entries_of.append((path, None if look_into else tuple(folder / c for c in leads.get(name, ()))))
+        return entries_of
 
     @staticmethod
     def _skip(place: _Place, path: Path, is_dir: bool, ignores: Ignores) -> bool:
@@ -177,13 +188,51 @@ def _companions(path: Path) -> tuple[Path, ...]:
 
 
 def open_memory(path: Path) -> sqlite3.Connection | None:
-    """The database, read-only; None when there is none. Not a byte is written, not even the files that WAL keeps beside it."""
+    """The database to read from; None when there is none, or none that can be read. Nothing in its folder is written or made.
+
+    With a daemon at work it is its live database. Without one it is the file itself, or, when a killed daemon left a log beside it
+    (which SQLite could only read by writing there), a copy in a temporary folder that goes when the connection is closed.
+    """
     if not path.is_file():
         return None
-    # a database with no log beside it is as its last daemon left it; without `immutable` SQLite would make a log to read it
     log = path.with_name(f"{path.name}-wal")
-    immutable = "" if log.exists() else "&immutable=1"
     try:
-        return sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro{immutable}", uri=True, isolation_level=None)
-    except sqlite3.Error:
+        if find(path.parent) is not None:
+            return _opened(path, "mode=ro")
+        if not log.exists() or log.stat().st_size == 0:  # without `immutable` SQLite would make a log only to read
+            return _opened(path, "mode=ro&immutable=1")
+        copied = _copied(path, log)
+        if find(path.parent) is None:
+            return copied
+        copied.close()  # a daemon began meanwhile and may have changed what was being copied
+        return _opened(path, "mode=ro")
+    except (sqlite3.Error, OSError):
         return None
+
+
+class _Copy(sqlite3.Connection):
+    """A database in a folder of its own, which goes with the connection."""
+
+    folder: TemporaryDirectory[str]
+
+    def close(self) -> None:
+        super().close()
+        self.folder.cleanup()
+
+
+def _opened(path: Path, how: str, factory: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(os.fsencode(path))}?{how}", uri=True, isolation_level=None, factory=factory)
+
+
+def _copied(path: Path, log: Path) -> sqlite3.Connection:
+    folder = TemporaryDirectory(prefix="dropdock-")
+    try:
+        for file in (path, log):
+            shutil.copyfile(file, Path(folder.name, file.name))
+        copy = _opened(Path(folder.name, path.name), "mode=rw", _Copy)
+    except (sqlite3.Error, OSError):
+        folder.cleanup()
+        raise
+    assert isinstance(copy, _Copy)
+    copy.folder = folder
+    return copy
