@@ -2,12 +2,15 @@
 
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from dropdock.daemon import samples
@@ -102,6 +105,42 @@ def test_help_of_every_command_teaches() -> None:
         assert "Example:" in text and f"dropdock {name}" in text and len(command.help or "") > 60, name
 
 
+def test_every_command_about_a_home_takes_its_configuration(home: Path) -> None:
+    """`--config` may stand behind the name of each of them, `completion` and `version` included; `scan` and `demo` read none."""
+
+    def named(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+        if isinstance(command, click.Group):
+            for inner, found in command.commands.items():
+                yield from named(found, f"{name} {inner}".strip())
+        else:
+            yield name, command
+
+    without = [name for name, command in named(cli, "") if not any("--config" in p.opts for p in command.params)]
+    assert without == ["scan", "demo"]
+    for args in (["completion", "bash"], ["version"]):
+        assert call(home, *args, "--config", home / "c.yaml").exit_code == 0
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash to ask")
+def test_bash_completes_what_the_script_says(home: Path) -> None:
+    """The printed function, read by a real bash, fills COMPREPLY with the commands and options that begin so."""
+    (home / "bin").mkdir()
+    (home / "bin" / "dropdock").write_text(f'#!/bin/sh\nexec {sys.executable} -m dropdock.daemon "$@"\n')
+    (home / "bin" / "dropdock").chmod(0o755)
+    (home / "script").write_text(call(home, "completion", "bash").stdout)
+
+    def completed(*words: str) -> list[str]:
+        asked = 'source ./script; w=$(complete -p dropdock); w=${w##*-F }; ${w%% *} dropdock; printf "%s\\n" "${COMPREPLY[@]}"'
+        line = f"COMP_WORDS=({' '.join(map(shlex.quote, ('dropdock', *words)))}); COMP_CWORD={len(words)}; {asked}"
+        env = {**os.environ, "PATH": f"{home / 'bin'}:{os.environ['PATH']}"}
+        found = subprocess.run(["bash", "-c", line], cwd=home, env=env, capture_output=True, text=True, check=True)
+        return found.stdout.split()
+
+    assert completed("his") == ["history"]
+    assert completed("completion", "f") == ["fish"]
+    assert completed("explain", "--has") == ["--hash"]
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts_complete_dropdock(home: Path, shell: str) -> None:
     """Each script is for the command's name and the variable that the command answers to."""
@@ -118,6 +157,28 @@ def test_looking_imports_nothing_heavy() -> None:
     """`--help` and `version` load neither the configuration's checker nor the web server nor pictures."""
     code = "import sys; from dropdock.daemon.cli import cli; print(sorted({'pydantic','PIL','aiohttp','rich','yaml'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+ENDED_WHILE_IMPORTING = """
+import os, signal, sys
+class Ender:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[-1]:
+            os.kill(os.getpid(), signal.SIGTERM)
+sys.meta_path.insert(0, Ender())
+from dropdock.daemon.cli import cli
+cli(["run", "--config", sys.argv[1]], prog_name="dropdock")
+"""
+
+
+@pytest.mark.parametrize("module", ["pydantic", "asyncio", "aiohttp", "dropdock.daemon.app"])
+def test_a_start_that_is_ended_at_once_ends_well(home: Path, module: str) -> None:
+    """SIGTERM while `run` still imports: exit code 0, no trace, and nothing was made."""
+    before = snapshot(home)
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDED_WHILE_IMPORTING, home / "c.yaml", module], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "") and snapshot(home) == before
 
 
 # ---------------------------------------------------------------- check and version
