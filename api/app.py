@@ -27,6 +27,7 @@ from . import (
     status,
     stream,
     targets,
+    undo,
     watches,
 )
 from .guard import dress, guard
@@ -43,6 +44,7 @@ ROUTES: tuple[Callable[[], list[web.RouteDef]], ...] = (
     targets.routes,
     datasets.routes,
     history.routes,
+    undo.routes,
     jobs.routes,
     explain.routes,
     inbox.routes,

@@ -1,4 +1,4 @@
-"""What happened, newest first, and what is kept aside: the trash and the quarantine."""
+"""What happened, newest first."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ..rules.terms import End
 from ..store import files, history
-from ..store.rows import AsideRow, FileRow, HistoryRow
+from ..store.rows import FileRow, HistoryRow
 from . import views
 from .keys import STORE
 from .queries import Query
@@ -40,21 +39,6 @@ async def listing(request: web.Request) -> web.Response:
     return views.answer({"history": [view(line) for line in found], "next": found[-1][0].id if len(found) == limit else None})
 
 
-def aside_page(c: sqlite3.Connection, place: str | None, after: int, limit: int) -> list[AsideRow]:
-    """Things kept aside by id, from behind `after`."""
-    rows = [r for r in history.kept_aside(c, place) if r.id > after]
-    return rows[:limit]
-
-
-async def aside(request: web.Request) -> web.Response:
-    """What is in the trash and the quarantine, why, and until when."""
-    query = Query(request, "place", "limit", "after")
-    limit = query.limit()
-    place = query.choice("place", (End.TRASH, End.QUARANTINE))
-    rows = await request.app[STORE].read(aside_page, place, query.integer("after") or 0, limit)
-    return views.answer({"aside": [views.aside(r) for r in rows], "next": rows[-1].id if len(rows) == limit else None})
-
-
 def routes() -> list[web.RouteDef]:
     """The routes of this file."""
-    return [web.get("/api/v1/history", listing), web.get("/api/v1/aside", aside)]
+    return [web.get("/api/v1/history", listing)]

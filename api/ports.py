@@ -88,8 +88,11 @@ class Control(Protocol):
         """The process's own state; answers at once."""
         ...
 
-    async def rescan(self, watch: str | None) -> list[str]:
-        """Compare one watch, or all, with the disk; the names of those being compared. Raises KeyError for an unknown name."""
+    async def rescan(self, watch: str | None, force: bool = False) -> list[str]:
+        """Compare one watch, or all, with the disk; the names of those being compared. Raises KeyError for an unknown name.
+
+        `force`: and let the rules decide again about what is held, left or failed there.
+        """
         ...
 
     async def pause_watch(self, name: str, paused: bool) -> bool:

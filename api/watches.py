@@ -21,8 +21,9 @@ async def listing(request: web.Request) -> web.Response:
 async def rescan(request: web.Request) -> web.Response:
     """Compare one watch, or all of them, with the disk. Answers at once; the comparison goes on."""
     name = request.match_info.get("name")
+    force = Query(request, "force").choice("force", ("true", "false")) == "true"
     try:
-        names = await request.app[CONTROL].rescan(name)
+        names = await request.app[CONTROL].rescan(name, force)
     except KeyError as error:
         raise _unknown(name) from error
     return views.answer({"watches": names}, 202)

@@ -21,6 +21,7 @@ from aiohttp import web
 from ..api.app import build
 from ..api.ports import FaceSettings
 from ..api.targets import TARGETS, Targets
+from ..api.undo import UNDO, Undo
 from ..api.upload import clear_leftovers
 from ..rules.terms import Job, Mode
 from ..store import history, jobs
@@ -45,6 +46,7 @@ from .projection import Projection
 from .pulse import Pulse
 from .reload import Reloader
 from .telling import Telling
+from .undoing import Undoer
 from .upkeep import Upkeep
 
 FACE_STOPS = 2.0  # seconds that open answers may take when we stop
@@ -193,7 +195,8 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     running.spawn(telling.run(), "telling")
     crew.resize(house.config.lanes)
     running.closers.append(crew.stop)
-    running.url = await _face(house, control, Deploying(house, projection, telling), feed, running)
+    undoer = Undoer(house, performer, projection, intake.touch)
+    running.url = await _face(house, control, Deploying(house, projection, telling), undoer, feed, running)
     running.spawn(intake.run(), "intake")
     running.spawn(intake.compare(), "compare")
     await intake.start()
@@ -247,13 +250,14 @@ async def _service(running: _Running, notifier: Notifier, hup: asyncio.Event) ->
         notifier.ready(line())
 
 
-async def _face(house: House, control: Control, targets: Targets, feed: Feed, running: _Running) -> str:
+async def _face(house: House, control: Control, targets: Targets, undoer: Undo, feed: Feed, running: _Running) -> str:
     """Listen; returns the URL."""
     server = house.config.server
     key = server.api_key.reveal() if server.api_key else None
     settings = FaceSettings(server.host, server.allowed_hosts, key, floor=lambda: house.config.free_space)
     face = await asyncio.to_thread(build, house.store, control, feed, settings)  # reads the page's files
     face[TARGETS] = targets
+    face[UNDO] = undoer
     runner = web.AppRunner(face, shutdown_timeout=FACE_STOPS, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, server.host, server.port)

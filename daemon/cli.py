@@ -24,6 +24,8 @@ from .commands.rescan import rescan
 from .commands.scan import scan
 from .commands.status import status
 from .commands.targets import targets
+from .commands.trash import quarantine, trash
+from .commands.undo import undo
 
 COMMANDS = (
     init,
@@ -35,6 +37,9 @@ COMMANDS = (
     scan,
     status,
     history,
+    undo,
+    trash,
+    quarantine,
     jobs,
     rescan,
     add,

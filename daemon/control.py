@@ -16,7 +16,7 @@ from ..rules.explain import as_json, explanation
 from ..rules.identify import identify, known_as
 from ..rules.pipeline import decide
 from ..rules.terms import Facts, Job, JobState, Lane, Mode
-from ..store import files, jobs
+from ..store import deeds, files, jobs
 from ..store.history import Happening, tell
 from .conveyor import Conveyor
 from .house import House
@@ -57,13 +57,18 @@ class Control:
             (*self._intake.notices(), *self._reloader.notices()),
         )
 
-    async def rescan(self, watch: str | None) -> list[str]:
-        """Compare one watch, or all, with the disk. Raises KeyError for an unknown name."""
+    async def rescan(self, watch: str | None, force: bool = False) -> list[str]:
+        """Compare one watch, or all, with the disk; `force`: and decide again about what is held, left or failed there.
+
+        Raises KeyError for an unknown name.
+        """
         names = [w.name for w in self._house.config.watches if w.enabled]
         if watch is not None:
             if watch not in names:
                 raise KeyError(watch)
             names = [watch]
+        if force:
+            await self._house.store.write(deeds.forget_ends, watch)
         for name in names:
             self._intake.doubt(name, "asked for")
         return names

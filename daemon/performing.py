@@ -82,7 +82,7 @@ class Performer:
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
 
     @contextlib.asynccontextmanager
-    async def _alone(self, *keys: str) -> AsyncIterator[None]:
+    async def alone(self, *keys: str) -> AsyncIterator[None]:
         """Hold the locks of these names; they vanish when nobody wants them any more."""
         async with contextlib.AsyncExitStack() as stack:
             for key in sorted(keys):
@@ -133,7 +133,7 @@ class Performer:
         keys = [f"sha:{digests.sha256}"] if digests else []
         if action.verb in ("unpack", "dataset"):
             keys.append(f"dataset:{self._slug(action).casefold()}")
-        async with self._alone(*keys):
+        async with self.alone(*keys):
             prepared, intent = await self._prepare_and_move(job, step, action, rows, digests, tick)
             outcome = prepared.outcome
             stop = _stops(outcome, rows[0])

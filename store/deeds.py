@@ -42,7 +42,7 @@ def before(c: sqlite3.Connection, verb: str, o: Outcome, path: Path | None, file
     deed = Deed(
         tuple(_came(c, [m.sha256 for m in o.models if m.in_hub])),
         tuple((m.sha256, path or m.blob) for m in o.models if not _has_origin(c, m.sha256, path or m.blob)),
-        tuple((sha, _wanted(c, sha), wanted_then(c, sha, o.targets)) for sha in o.deploy),
+        tuple((sha, wanted(c, sha), wanted_then(c, sha, o.targets)) for sha in o.deploy),
         tuple((item.dataset, item.rel) for item in o.items),
         tuple(sorted(set(o.tags) - _tags(c, file_id))),
         o.adopted,
@@ -65,14 +65,15 @@ def _has_origin(c: sqlite3.Connection, sha256: str, origin: Path) -> bool:
     return row is not None
 
 
-def _wanted(c: sqlite3.Connection, sha256: str) -> str | None:
+def wanted(c: sqlite3.Connection, sha256: str) -> str | None:
+    """Who wants a model: None, '*' or names of targets."""
     row = c.execute("SELECT wanted FROM models WHERE sha256=?", (sha256,)).fetchone()
     return row[0] if row else None
 
 
 def wanted_then(c: sqlite3.Connection, sha256: str, targets: Collection[str]) -> str:
     """Who wants a model once these targets (all when none is named) want it too."""
-    return links.wanted_after(_wanted(c, sha256), targets, True, ()) or models.EVERYWHERE
+    return links.wanted_after(wanted(c, sha256), targets, True, ()) or models.EVERYWHERE
 
 
 def _tags(c: sqlite3.Connection, file_id: int | None) -> set[str]:
@@ -171,14 +172,14 @@ def busy(c: sqlite3.Connection, file_id: int) -> bool:
 
 def unwant(c: sqlite3.Connection, sha256: str) -> str | None:
     """Nobody wants a model any more; who did."""
-    was = _wanted(c, sha256)
+    was = wanted(c, sha256)
     want_again(c, sha256, None)
     return was
 
 
-def want_again(c: sqlite3.Connection, sha256: str, wanted: str | None) -> None:
+def want_again(c: sqlite3.Connection, sha256: str, who: str | None) -> None:
     """Who wants a model, as it was."""
-    c.execute("UPDATE models SET wanted=? WHERE sha256=?", (wanted, sha256))
+    c.execute("UPDATE models SET wanted=? WHERE sha256=?", (who, sha256))
 
 
 def take_back(c: sqlite3.Connection, t: TakenBack, note: str, line: int | None, now: float) -> None:

@@ -11,9 +11,10 @@ from .common import ask, clean, config_option, json_option, print_json
 
 @click.command()
 @click.argument("watch", required=False)
+@click.option("--force", is_flag=True, help="Let the rules decide again about what is held, left or failed there.")
 @json_option
 @config_option
-def rescan(watch: str | None, as_json: bool) -> None:
+def rescan(watch: str | None, force: bool, as_json: bool) -> None:
     """Compare watched folders with what is remembered of them, now.
 
     The daemon does so by itself every few minutes and at its start; this is for when you know of a change that it has not seen, on a
@@ -22,9 +23,10 @@ def rescan(watch: str | None, as_json: bool) -> None:
     \b
     Example:
       dropdock rescan inbox
+      dropdock rescan inbox --force
     """
     path = "/rescan" if watch is None else f"/watches/{quote(watch, safe='')}/rescan"
-    answer = ask(lambda client: client.post(path))
+    answer = ask(lambda client: client.post(f"{path}?force=true" if force else path))
     names = answer.get("watches")
     if as_json:
         print_json(answer)

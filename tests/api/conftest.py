@@ -58,7 +58,8 @@ class FakeControl:
     def status(self) -> DaemonStatus:
         return self.state
 
-    async def rescan(self, watch: str | None) -> list[str]:
+    async def rescan(self, watch: str | None, force: bool = False) -> list[str]:
+        self.asked.append(("rescan", watch, force))
         names = [w.name for w in await self.store.read(history.watches)]
         if watch is not None and watch not in names:
             raise KeyError(watch)
