@@ -1,12 +1,13 @@
 """Reading datasets back: pictures and texts that somebody put, changed or edited in a dataset's folder by hand.
 
 What must hold: the disk is the truth; a text edited outside becomes the caption of the active set, marked as manual; a picture is only
-recorded when it decodes; nothing is moved or written in the folder.
+recorded when it decodes; nothing is moved or written in the folder; one unit that cannot be read keeps no other back.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,9 @@ import structlog
 from ..handlers import pictures, texts
 from ..rules.header import Damaged
 from ..rules.readers.archives import CAPTION_SUFFIXES, IMAGE_SUFFIXES
-from ..rules.terms import Caption, Facts, Holdings, Item, Outcome, Stamp, Status
+from ..rules.terms import Caption, Facts, Holdings, Item, Outcome, Stamp, Status, Watch
 from ..store import datasets, files
-from ..store.store import Entry
+from ..store.store import Entry, record
 from .house import House
 
 _log = structlog.get_logger()
@@ -36,40 +37,65 @@ class _Found:
 
 
 async def read_back(house: House, edits: Sequence[Edit]) -> None:
-    """Record what is new or changed in the datasets' folders."""
+    """Record what is new or changed in the datasets' folders: all that can be read, in one transaction."""
     root = house.config.datasets
     watch = house.dataset_watch
+    pictures_of: dict[str, dict[str, str]] = {}
+    entries: list[Entry] = []
+    noted: dict[Path, Stamp] = {}
     for lead, stamps, _ in edits:
         inside = lead.relative_to(root).parts if root in lead.parents else ()
-        entry = None
         if len(inside) > 1:
             slug = inside[0]
-            holdings = await house.store.read(datasets.holdings, slug)
-            try:
-                found = await asyncio.to_thread(_read, root / slug, slug, stamps, holdings)
-            except OSError as error:  # gone again, or closed to us: the next rescan finds it
+            if slug not in pictures_of:
+                pictures_of[slug] = _by_stem(await house.store.read(datasets.holdings, slug))
+            try:  # a unit at a time, so that a stop never waits for more than one picture
+                found = await asyncio.to_thread(_read, root / slug, slug, stamps, pictures_of[slug])
+            except OSError as error:  # gone again, or closed to us: it is not noted, so the next rescan finds it
                 _log.warning("cannot read back", path=str(lead), reason=str(error))
                 continue
             if found.item or found.text:
-                items = (found.item,) if found.item else ()
-                captions: tuple[Caption, ...] = ()
-                if found.text is not None:
-                    rel, text, stamp = found.text
-                    captions = (Caption(slug, rel, "", text, "manual", stamp=stamp),)
-                outcome = Outcome(Status.DONE, found.note, items=items, captions=captions)
-                name = watch.name if watch else ""
-                entry = Entry("read back", outcome, lead, dataset_watch=name, datasets_root=root)
-        if entry is not None:
-            await house.store.record(entry)
-        if watch is not None:  # noted, so that the next rescan finds it unchanged
-            await house.store.write(files.track_all, watch.name, stamps, house.store.now())
+                entries.append(Entry("read back", _outcome(slug, found), lead, dataset_watch=_name(watch), datasets_root=root))
+        noted.update(stamps)
+    await house.store.write(_record, entries, _name(watch), noted, house.store.now())
 
 
-def _read(home: Path, slug: str, stamps: Mapping[Path, Stamp], holdings: Holdings | None) -> _Found:
+def _record(c: sqlite3.Connection, entries: Sequence[Entry], watch: str, noted: Mapping[Path, Stamp], now: float) -> None:
+    for entry in entries:
+        record(c, entry, now)
+    if watch:  # noted, so that the next rescan finds it unchanged
+        files.track_all(c, watch, noted, now)
+
+
+def _name(watch: Watch | None) -> str:
+    return watch.name if watch else ""
+
+
+def _outcome(slug: str, found: _Found) -> Outcome:
+    captions: tuple[Caption, ...] = ()
+    if found.text is not None:
+        rel, text, stamp = found.text
+        captions = (Caption(slug, rel, "", text, "manual", stamp=stamp),)
+    return Outcome(Status.DONE, found.note, items=(found.item,) if found.item else (), captions=captions)
+
+
+def _by_stem(holdings: Holdings | None) -> dict[str, str]:
+    """Relative path without suffix -> picture, the first by name where several share it."""
+    found: dict[str, str] = {}
+    for rel in sorted(holdings.names) if holdings else ():
+        found.setdefault(_stem(rel), rel)
+    return found
+
+
+def _stem(rel: str) -> str:
+    return str(Path(rel).with_suffix(""))
+
+
+def _read(home: Path, slug: str, stamps: Mapping[Path, Stamp], known: dict[str, str]) -> _Found:
+    """What a unit holds. `known` is the dataset's `_by_stem`, to which the pictures found here are added."""
     item: Item | None = None
     text: tuple[str, str, Stamp] | None = None
     notes: list[str] = []
-    names = set(holdings.names) if holdings else set()
     for path, stamp in stamps.items():
         rel = path.relative_to(home).as_posix()
         suffix = path.suffix.lower()
@@ -80,12 +106,10 @@ def _read(home: Path, slug: str, stamps: Mapping[Path, Stamp], holdings: Holding
                 notes.append(f"{rel} is no whole picture: {found.text}")
                 continue
             item = Item(slug, rel, found.digests.sha256, found.digests.xxh3, stamp, found.image, found.dhash, origin="by hand")
-            names.add(rel)
+            known[_stem(rel)] = min(rel, known.get(_stem(rel), rel))
             notes.append("a picture was put here by hand")
         elif suffix in CAPTION_SUFFIXES:
-            stem = str(Path(rel).with_suffix(""))
-            picture = next((n for n in sorted(names) if str(Path(n).with_suffix("")) == stem), None)
-            picture = picture or next((p.relative_to(home).as_posix() for p in _beside(path)), None)
+            picture = known.get(_stem(rel)) or next((p.relative_to(home).as_posix() for p in _beside(path)), None)
             if picture is not None:
                 words, _ = texts.decode(path.read_bytes()[: texts.MAX_CAPTION])
                 text = (picture, words.strip(), stamp)

@@ -113,10 +113,10 @@ async def test_a_file_that_cannot_be_read_keeps_no_other_back(house, monkeypatch
     open_.write_bytes(picture(11))
     real = readback._read
 
-    def refusing(home, slug, stamps, holdings):
+    def refusing(home, slug, stamps, known):
         if closed in stamps:
             raise PermissionError(13, os.strerror(13))
-        return real(home, slug, stamps, holdings)
+        return real(home, slug, stamps, known)
 
     monkeypatch.setattr(readback, "_read", refusing)
     await house.conveyor.take([Arrival("datasets", p, disk.stamp(p)) for p in (closed, open_)])
@@ -134,3 +134,58 @@ async def test_odd_names_find_their_picture(house):
     text.write_text("one of many")
     await house.arrive(text)
     assert (await item(house, "a [1].png")).caption == "one of many"
+
+
+async def test_a_batch_is_one_question_a_dataset_and_one_transaction(house, monkeypatch):
+    """However many pictures with texts were put into two datasets by hand, and though one of them is gone again meanwhile."""
+    from dropdock.daemon import readback
+    from dropdock.handlers import disk
+    from dropdock.rules.terms import Arrival
+
+    asked: list[str] = []
+    real_holdings, real_read = readback.datasets.holdings, readback._read
+    gone = house.home.datasets / "dogs/03.png"
+
+    def holdings(c, slug):
+        asked.append(slug)
+        return real_holdings(c, slug)
+
+    def read(home, slug, stamps, known):
+        if gone in stamps:
+            gone.unlink()
+        return real_read(home, slug, stamps, known)
+
+    monkeypatch.setattr(readback.datasets, "holdings", holdings)
+    monkeypatch.setattr(readback, "_read", read)
+    arrivals = []
+    for n in range(24):
+        lead = house.home.datasets / ("cats", "dogs")[n % 2] / f"{n:02}.png"
+        lead.parent.mkdir(exist_ok=True)
+        lead.write_bytes(picture(100 + n))
+        lead.with_suffix(".txt").write_text(f"number {n}")
+        arrivals.append(Arrival("datasets", lead, disk.stamp(lead), (lead.with_suffix(".txt"),)))
+    commits = 0
+
+    def count() -> None:
+        nonlocal commits
+        commits += 1
+
+    house.store.db.on_commit = count
+    await house.conveyor.take(arrivals)
+    assert (sorted(asked), commits) == (["cats", "dogs"], 1)
+    found = {d.slug: d for d in await house.store.read(datasets.listing)}
+    assert (found["cats"].pictures, found["dogs"].pictures, found["dogs"].captioned) == (2 + 12, 11, 11)
+    assert (await house.store.read(datasets.item, "dogs", "23.png")).caption == "number 23"
+
+
+async def test_a_text_goes_to_a_picture_of_the_same_batch(house):
+    """A picture put by hand and, as a unit of its own behind it, the text of another suffix that belongs to it."""
+    from dropdock.handlers import disk
+    from dropdock.rules.terms import Arrival
+
+    lead, text = house.home.datasets / "birds/x.png", house.home.datasets / "birds/x.caption"
+    lead.parent.mkdir()
+    lead.write_bytes(picture(13))
+    text.write_text("a bird")
+    await house.conveyor.take([Arrival("datasets", p, disk.stamp(p)) for p in (lead, text)])
+    assert (await house.store.read(datasets.item, "birds", "x.png")).caption == "a bird"
