@@ -104,6 +104,8 @@ def _folder(path: Path) -> bool:
 def _named_by(at: Path, text: str) -> Path:
     """The absolute path that a link's text names, from the folder the link really lies in."""
     text = text.removeprefix("\\\\?\\")  # Windows writes its long form
+    if Path(text).is_absolute():
+        return Path(os.path.normpath(text))
     return Path(os.path.normpath(Path(os.path.realpath(at.parent), text)))
 
 

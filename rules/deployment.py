@@ -7,6 +7,7 @@ is kept, whoever comes or goes, so that one change never renames another model. 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -165,6 +166,8 @@ def _slots(
     slots: dict[Path, list[_Slot]] = {}
     unmapped: list[Unmapped] = []
     aliases = _mmproj_aliases(models)
+    scopes = {kind: target.path / folder.scope for kind, folder in layout.folders.items()}
+    folders: dict[PurePosixPath, Path] = {}  # a path is dear to make, and a thousand models share a few
     for model in sorted(models, key=lambda m: m.sha256):
         if (model.targets is not None and target.name not in model.targets) or (target.name, model.sha256) in served:
             continue
@@ -173,10 +176,10 @@ def _slots(
             folder, said = layout.place(kind, model.name, bool(model.files), model.base, model.variant)
             reason = reason or said
             if folder is not None:
-                scope = target.path / layout.scope(kind)
+                place = folders.get(folder) or folders.setdefault(folder, target.path / folder)
                 alias = aliases.get(model.name) if kind == "mmproj" else None
-                slot = _Slot(model, kind, target.path / folder, scope, alias or Path(model.name).name, alias is not None)
-                slots.setdefault(scope, []).append(slot)
+                slot = _Slot(model, kind, place, scopes[kind], alias or Path(model.name).name, alias is not None)
+                slots.setdefault(scopes[kind], []).append(slot)
                 break
         else:
             unmapped.append(Unmapped(target.name, model.sha256, model.type, model.name, reason))
@@ -217,9 +220,10 @@ def _named(
 
 def _kept(slot: _Slot, at: Path | None) -> str | None:
     """The name of a recorded link, if it stands in this folder and still has the model's suffix."""
-    if at is None or not at.is_relative_to(slot.folder) or at == slot.folder:
+    here = os.fspath(slot.folder).rstrip(os.sep) + os.sep
+    if at is None or not os.fspath(at).startswith(here):
         return None
-    name = at.relative_to(slot.folder).parts[0]
+    name = os.fspath(at)[len(here) :].partition(os.sep)[0]
     if slot.bound and fold(Path(slot.ask).stem) not in fold(name):
         return None
     return name if slot.model.files or Path(name).suffix == Path(slot.model.name).suffix else None

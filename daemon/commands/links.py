@@ -51,7 +51,9 @@ def listing(target: str | None, problems: bool, limit: int, as_json: bool) -> No
         for row in found:
             print_json(row)
         return
-    cells = ((row["target"], row["state"], row["at"], Path(str(row["points_to"])).name, row["note"]) for row in found)
+    cells = (
+        (row["target"] or "(adopted)", row["state"], row["at"], Path(str(row["points_to"])).name, row["note"]) for row in found
+    )
     print_table(("target", "state", "at", "file", "note"), cells, "no problems" if problems else "no links")
     if answer.get("next"):
         click.echo(f"the first {limit} of them; more over the API")
