@@ -24,6 +24,7 @@ from ..rules.terms import Digests, Move, Stamp
 from .hashing import CHUNK, new_sha256
 
 OWN = ".dropdock"  # our folder at every root: staging, trash, quarantine
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)  # what link(2) says where hard links cannot be
 COPY_MARGIN = 16 << 20  # bytes of room a copy must leave besides the floor
 
 
@@ -37,6 +38,14 @@ class Taken(Exception):
 
 class NoRoom(Exception):
     """The volume has too little free space; the message says how much is missing and where."""
+
+
+class Away(OSError):
+    """A disk that a list of moves needs is not there, or does not answer: nothing can be said of the moves until it is back."""
+
+    def __init__(self, path: Path, why: str = "its disk is away") -> None:
+        super().__init__(f"{path}: {why}")
+        self.path = path
 
 
 def stamp(path: Path) -> Stamp:
@@ -154,7 +163,7 @@ def rename_new(source: Path, target: Path) -> None:
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
+        if error.errno not in NO_LINKS:
             raise
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, "exists", str(target)) from None
@@ -167,8 +176,12 @@ def carry_out(moves: Sequence[Move], again: bool = False) -> None:
     """Make the moves and fsync the folders they touched. `again`: a dead process may have made some of them, or one of them half.
 
     Then a move whose source is gone (or is another file by now) and whose destination is there counts as made. Raises Changed,
-    Taken or OSError; the moves made so far are taken back first, so that either all or none of the list stands.
+    Taken or OSError; what was made is taken back first, with `again` also what the dead process made of the moves behind the one
+    that failed, so that either all or none of the list stands. With `again` a disk that is away or that fails raises Away instead:
+    nothing is taken back then, and the same call finishes the list once the disk is there.
     """
+    if again:
+        _ask_for_disks(moves)
     made: list[Move] = []
     folders: set[Path] = set()
     try:
@@ -177,7 +190,13 @@ def carry_out(moves: Sequence[Move], again: bool = False) -> None:
                 _one(move, again)
             made.append(move)
             folders.update((move.src.parent, move.dst.parent))
-    except (Changed, Taken, OSError):
+    except (Changed, Taken):
+        later = moves[len(made) + 1 :] if again else ()
+        take_back([*made, *(m for m in later if _was_made_surely(m))])
+        raise
+    except OSError as error:
+        if again:
+            raise Away(moves[len(made)].src, str(error)) from error
         take_back(made)
         raise
     for folder in folders:
@@ -191,6 +210,40 @@ def _was_made(move: Move) -> bool:
     if not os.path.lexists(move.src):
         return True
     return move.stamp is not None and stamp(move.src) != move.stamp and stamp(move.dst) == move.stamp
+
+
+def _was_made_surely(move: Move) -> bool:
+    """The same of a move behind one that failed: it may never have been begun, so the file there must be the very one that was meant."""
+    return _was_made(move) and (move.stamp is None or _same_file(stamp(move.dst), move.stamp))
+
+
+def _same_file(one: Stamp, other: Stamp) -> bool:
+    """Equal but for the disk's number, which may be another after a start of the machine."""
+    return (one.size, one.mtime_ns, one.ino) == (other.size, other.mtime_ns, other.ino)
+
+
+def _ask_for_disks(moves: Sequence[Move]) -> None:
+    """Raise Away when a move can be neither made nor found made because what it is about is on a disk that is not mounted."""
+    for move in moves:
+        if not os.path.lexists(move.src) and not os.path.lexists(move.dst) and _on_missing_disk(move):
+            raise Away(move.src)
+
+
+def _on_missing_disk(move: Move) -> bool:
+    """Whether another disk is where the file's was; of a file of ours: a root has lost our folder there, or both folders are gone."""
+    ways = (move.src, move.dst)
+    if move.stamp is not None:
+        return all(_device_at(path) != move.stamp.dev for path in ways)
+    ours = [Path(*path.parts[: path.parts.index(OWN) + 1]) for path in ways if OWN in path.parts]
+    return any(not folder.is_dir() for folder in ours) or all(not path.parent.is_dir() for path in ways)
+
+
+def _device_at(path: Path) -> int:
+    """The number of the disk on which a path is or would be."""
+    for folder in (path, *path.parents):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return os.stat(folder).st_dev
+    return 0
 
 
 def _one(move: Move, again: bool) -> None:

@@ -247,6 +247,89 @@ def test_a_folder_whose_place_was_only_made_is_finished(monkeypatch, tmp_path):
     assert laid(tmp_path) == {"b/f": b"f"} and not (tmp_path / "a").exists()
 
 
+def test_what_the_dead_process_did_behind_a_move_that_fails_is_taken_back_too(way, tmp_path):
+    """The dataset was renamed by a person after the crash: the archive, moved after it, lies in the inbox again, not in a trash
+    that nobody remembers; a stranger's file at the destination of a move that was never begun stays."""
+    archive, unseen = tmp_path / "in/a.zip", tmp_path / "in/b"
+    for path in (tmp_path / "stage/tree/x.png", archive, unseen):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(path.name.encode())
+    moves = [
+        Move(tmp_path / "stage/tree", tmp_path / "sets/foxes"),
+        Move(archive, tmp_path / "trash/a.zip", disk.stamp(archive)),
+        Move(unseen, tmp_path / "trash/b", disk.stamp(unseen)),
+    ]
+    disk.carry_out(moves)
+    (tmp_path / "sets/foxes").rename(tmp_path / "sets/renamed")
+    (tmp_path / "trash/b").unlink()
+    (tmp_path / "trash/b").write_bytes(b"a stranger's")
+    with pytest.raises(disk.Changed):
+        disk.carry_out(moves, again=True)
+    assert laid(tmp_path) == {"sets/renamed/x.png": b"x.png", "in/a.zip": b"a.zip", "trash/b": b"a stranger's"}
+
+
+def test_a_disk_that_is_away_is_told_from_a_file_that_is_gone(tmp_path):
+    """Half of the list was made, then the disk with the rest went: Away, nothing is taken back, and the same call finishes it later.
+    A file that a person took away from a disk that is there is Changed, and what was made is back."""
+    mount = tmp_path / "mount"
+    for path in (tmp_path / "stage/x.png", mount / "inbox/a.zip", mount / "inbox/.dropdock/trash/old"):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(path.name.encode())
+    archive = mount / "inbox/a.zip"
+    moves = [
+        Move(tmp_path / "stage/x.png", tmp_path / "sets/x.png"),
+        Move(archive, mount / "inbox/.dropdock/trash/day/a.zip"),
+    ]
+    disk.carry_out(moves[:1])
+    mount.rename(tmp_path / "unplugged")
+    for inbox in (False, True):  # the mount point is gone; or it is there, empty
+        if inbox:
+            (mount / "inbox").mkdir(parents=True)
+        with pytest.raises(disk.Away) as told:
+            disk.carry_out(moves, again=True)
+        assert told.value.path == archive and (tmp_path / "sets/x.png").exists()
+    shutil.rmtree(mount)
+    (tmp_path / "unplugged").rename(mount)
+    disk.carry_out(moves, again=True)
+    assert (mount / "inbox/.dropdock/trash/day/a.zip").read_bytes() == b"a.zip"
+    (mount / "inbox/.dropdock/trash/day/a.zip").unlink()
+    with pytest.raises(disk.Changed):
+        disk.carry_out(moves, again=True)
+    assert (tmp_path / "stage/x.png").exists() and not (tmp_path / "sets/x.png").exists()
+
+
+def test_another_disk_where_the_files_was_is_away(tmp_path):
+    """Folders of the same names on another disk (the mount point's own) do not make a file gone."""
+    with other_volume(tmp_path) as elsewhere:
+        if elsewhere.stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("this machine has one volume only")
+        (elsewhere / "a").write_bytes(b"a")
+        stamp = disk.stamp(elsewhere / "a")
+        with pytest.raises(disk.Away):
+            disk.carry_out([Move(tmp_path / "a", tmp_path / "b", stamp)], again=True)
+        with pytest.raises(disk.Changed):
+            disk.carry_out([Move(elsewhere / "gone/x", elsewhere / "new/b", stamp)], again=True)
+
+
+def test_a_disk_that_fails_while_finishing_is_away(monkeypatch, tmp_path):
+    """EIO at the second move of a recovery: Away, the first stays made, and a disk that answers again finishes the list."""
+    moves = three(tmp_path)
+    real: Callable[[Path, Path], None] = disk.rename_new
+
+    def failing(source: Path, target: Path) -> None:
+        if source.name == "staged":
+            raise OSError(errno.EIO, "bad disk")
+        real(source, target)
+
+    monkeypatch.setattr(disk, "rename_new", failing)
+    with pytest.raises(disk.Away, match="bad disk"):
+        disk.carry_out(moves, again=True)
+    assert (tmp_path / "out/sub/a").exists()
+    monkeypatch.setattr(disk, "rename_new", real)
+    disk.carry_out(moves, again=True)
+    assert laid(tmp_path) == DONE
+
+
 STEPS = st.lists(st.sampled_from(["file", "staged", "folder"]), min_size=1, max_size=6)
 
 
