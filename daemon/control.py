@@ -54,8 +54,12 @@ class Control:
             self.ready,
             self._intake.count() + len(self._conveyor),
             workers,
-            (*self._intake.notices(), *self._reloader.notices()),
+            (*self._intake.notices(), *self._reloader.notices(), *self._room()),
         )
+
+    def _room(self) -> tuple[str, ...]:
+        full = self._house.store.db.full
+        return (f"{self._house.config.data_dir} has no room: nothing more is recorded until it has",) if full else ()
 
     async def rescan(self, watch: str | None, force: bool = False) -> list[str]:
         """Compare one watch, or all, with the disk; `force`: and decide again about what is held, left or failed there.

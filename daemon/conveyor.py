@@ -42,6 +42,7 @@ from .house import House
 from .readback import read_back
 
 BATCH = 256
+UNREADABLE = "unreadable"
 _log = structlog.get_logger()
 
 
@@ -77,12 +78,23 @@ class Conveyor:
             batch = await self._next()
             try:
                 await self.take(batch)
-            except Exception:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001
                 # one of the three broad excepts of the house: a surprise in one batch must not stop all that come after it;
                 # what it left undone is found again by the next rescan, since nothing of it was recorded
                 _log.exception("a batch could not be taken", units=[str(a.lead) for a in batch[:5]], count=len(batch))
                 if len(batch) > 1:  # each on its own, so that only the one that surprised us is left out
                     self._apart.extend(batch)
+                else:
+                    await self._give_up(batch[0], error)
+
+    async def _give_up(self, arrival: Arrival, error: Exception) -> None:
+        """A unit that surprises us stays where it lies, and is listed as failed with the reason."""
+        watch = self._house.watch(arrival.watch)
+        seen = await asyncio.to_thread(_look, [arrival], {watch.name: watch} if watch else {})
+        for s in seen:
+            facts = replace(s.facts, condition=Condition.UNKNOWN, reason="surprise")
+            verdict = Verdict(None, why=f"it could not be taken: {type(error).__name__}: {str(error)[:200]}")
+            await self._house.store.take([Unit(s.watch.name, s.arrival.lead, s.stamps, facts, verdict, None, "failed")])
 
     async def _next(self) -> list[Arrival]:
         if self._apart:
@@ -119,9 +131,14 @@ class Conveyor:
         state = "queued"
         if job is None:
             state = "left" if watch.mode is Mode.INBOX else "done"
-            note = verdict.why if watch.mode is Mode.INBOX else ""
+            unread = facts.condition is Condition.UNKNOWN and (facts.reason or "").startswith(UNREADABLE)
+            note = facts.reason or "" if unread else _why_left(facts, verdict)
             ends = tuple(Ended(path, End.LEFT, path, note) for path in seen.stamps) if watch.mode is Mode.INBOX else ()
-        return Unit(watch.name, seen.arrival.lead, seen.stamps, facts, verdict, job, state, ends)
+        stamps = seen.stamps
+        if facts.condition is Condition.UNKNOWN and (facts.reason or "").startswith(UNREADABLE):
+            # a right that is given changes no mtime: with a stamp that no file has, every comparison looks again
+            stamps = {path: replace(stamp, mtime_ns=-1) for path, stamp in stamps.items()}
+        return Unit(watch.name, seen.arrival.lead, stamps, facts, verdict, job, state, ends)
 
     async def depart(self, departures: Sequence[Departure]) -> None:
         """Paths that somebody else took away: their rows say so, and datasets forget the pictures."""
@@ -163,11 +180,19 @@ def _identified(seen: Sequence[Seen]) -> list[Seen]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            facts = replace(s.facts, condition=Condition.UNKNOWN, reason=f"unreadable: {os.strerror(error.errno or 0)}")
+            facts = replace(s.facts, condition=Condition.UNKNOWN, reason=f"{UNREADABLE}: {os.strerror(error.errno or 0)}")
         if not s.arrival.whole and facts.condition is Condition.OK:
             facts = replace(facts, condition=Condition.INVALID, reason="unfinished")
         found.append(replace(s, facts=facts))
     return found
+
+
+def _why_left(facts: Facts, verdict: Verdict) -> str:
+    """Why a unit was left where it is, with a hint where people expect something else."""
+    if facts.kind is Kind.ARCHIVE and facts.archive is not None and verdict.rule is None:
+        inside = ", ".join(sorted(facts.archive.contains)) or "nothing"
+        return f"{verdict.why} (an archive that holds {inside})"
+    return verdict.why
 
 
 def plan_job(watch: Watch, lead: Path, stamps: Mapping[Path, Stamp], facts: Facts, verdict: Verdict) -> NewJob | None:
@@ -176,7 +201,7 @@ def plan_job(watch: Watch, lead: Path, stamps: Mapping[Path, Stamp], facts: Fact
     key = f"{stamp.dev}:{stamp.ino}:{stamp.size}:{stamp.mtime_ns}:{len(stamps)}:{os.fspath(lead)}"
     if verdict.actions:
         title = f"{', '.join(a.verb for a in verdict.actions)}: {lead.name}"
-        payload = {"actions": [as_data(a) for a in verdict.actions], "step": 0}
+        payload = {"actions": [as_data(a) for a in verdict.actions], "step": 0, "stamp": as_list(stamp)}
         return NewJob(f"perform:{key}", lane_of(verdict.actions), title, payload, priority=5)
     if watch.mode is Mode.LIBRARY and facts.kind is Kind.MODEL and facts.condition in (Condition.OK, Condition.UNKNOWN):
         return NewJob(f"track:{key}", Lane.HASH, f"hash: {lead.name}", {"actions": [{"verb": "track"}], "step": 0}, priority=-5)
@@ -187,6 +212,11 @@ def lane_of(actions: Sequence[Action]) -> Lane:
     """The lane of a job of several actions: the hash lane as soon as one of them reads the whole file."""
     needs = any(HANDLERS[a.verb].lane is Lane.HASH for a in actions if a.verb in HANDLERS)
     return Lane.HASH if needs else Lane.CPU
+
+
+def as_list(stamp: Stamp) -> list[int]:
+    """A stamp as a job's payload keeps it: what the lead was when its actions were decided."""
+    return [stamp.size, stamp.mtime_ns, stamp.ino, stamp.dev]
 
 
 def as_data(action: Action) -> dict[str, object]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -41,7 +41,6 @@ class Intake:
         self._wake = asyncio.Event()
         self._doubts: dict[str, str] = {}
         self._doubted = asyncio.Event()
-        self._scanned: dict[str, asyncio.Event] = {w.name: asyncio.Event() for w in house.config.watches}
         self._stopping = False
         self.meters = Meters()
         self.paused: set[str] = set()
@@ -75,11 +74,9 @@ class Intake:
         fresh = [w for name, w in now.items() if name not in before or not same_ears(before[name], w)]
         for name in gone:
             self._settling.pop(name), self._ignores.pop(name)
-            self._scanned.pop(name).set()  # nobody shall wait for it
             self.paused.discard(name)
         for w in fresh:
             self._settling[w.name], self._ignores[w.name] = Settling(w), Ignores(w.ignore, w.max_depth)
-            self._scanned.setdefault(w.name, asyncio.Event())
         await asyncio.to_thread(self._turn, gone, fresh)
         for w in fresh:
             if not w.enabled:
@@ -145,16 +142,6 @@ class Intake:
         self.meters.count("doubts_total", watch=name)
         self._doubted.set()
 
-    async def rescan(self, names: Iterable[str]) -> None:
-        """Compare watches with the store, and wait until that is done."""
-        waiting = []
-        for name in names:
-            self._scanned[name] = asyncio.Event()
-            waiting.append(self._scanned[name].wait())
-            self._watcher.check(name)
-            self.doubt(name, "asked for")
-        await asyncio.gather(*waiting)
-
     async def compare(self) -> None:
         """Make the comparisons that were asked for, one at a time, for ever."""
         while True:
@@ -166,8 +153,6 @@ class Intake:
                 watch = self._house.watch(name)
                 if watch is not None and watch.enabled:
                     await self._compare(watch, reason)
-                if name in self._scanned:
-                    self._scanned[name].set()
 
     async def _compare(self, watch: Watch, reason: str) -> None:
         store = self._house.store
@@ -175,6 +160,7 @@ class Intake:
         if watch.name in self.paused:
             await store.write(history.set_watch, watch.name, "paused")
             return
+        await asyncio.to_thread(self._watcher.check, watch.name)  # another folder of that name would be deaf for ever
         last = await store.read(history.watch_root, watch.name)
         settling, ignores, began = self._settling.get(watch.name), self._ignores.get(watch.name), time.monotonic()
         if settling is None or ignores is None:

@@ -43,7 +43,7 @@ from ..store import codec, datasets, files, history, jobs, models
 from ..store.jobs import NewJob
 from ..store.rows import FileRow
 from ..store.store import Entry
-from .conveyor import as_data, lane_of
+from .conveyor import as_data, as_list, lane_of
 from .house import House
 
 TAKEN_TRIES = 5  # times that another name is looked for when somebody takes ours first
@@ -107,6 +107,9 @@ class Performer:
             unit = await self._unit(job)
             if unit is None:
                 await self._finish(job, None, Outcome(Status.SKIPPED, "the file is gone"))
+                return
+            if step == 0 and unit[0].present and job.payload.get("stamp", as_list(unit[0].stamp)) != as_list(unit[0].stamp):
+                await self._finish(job, unit[0], Outcome(Status.SKIPPED, "it was replaced after this was decided"))
                 return
             try:
                 stop = await self._step(job, chain, step, unit, tick)

@@ -21,6 +21,7 @@ import aiosqlite
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 READERS = 2
+FULL_WAIT = 2.0  # seconds between two tries to commit to a full disk
 GROUP = 512  # functions committed together at most, so that one commit never holds the lock for long
 
 
@@ -58,6 +59,7 @@ class Database:
         self._waiting: list[_Ticket[object]] = []
         self._wake = asyncio.Event()
         self._closing = False
+        self.full = False  # the disk has no room for the next commit; it is tried again until it has
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self.path.parent.mkdir, parents=True, exist_ok=True)
@@ -135,6 +137,22 @@ class Database:
         self._wake.set()
         return await future
 
+    async def _with_room(self, group: list[_Ticket[object]]) -> None:
+        """Commit a group. A full disk is waited for: everything written so far is safe, and nobody is told of what is not."""
+        while True:
+            try:
+                await self._writer.run(lambda c: _commit(c, group))
+            except sqlite3.Error as error:
+                self.full = _is_full(error) and not self._closing
+                if not self.full:
+                    raise
+                for ticket in group:
+                    ticket.error, ticket.ran = None, False
+                await asyncio.sleep(FULL_WAIT)
+            else:
+                self.full = False
+                return
+
     async def _commit_groups(self) -> None:
         while True:
             await self._wake.wait()
@@ -143,7 +161,7 @@ class Database:
                 group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
                 failure: Exception | None = None
                 try:
-                    await self._writer.run(lambda c, g=group: _commit(c, g))  # type: ignore[misc]
+                    await self._with_room(group)
                 except sqlite3.Error as error:  # the commit itself failed (disk full, locked): nobody's work happened
                     failure = error
                 finally:
@@ -157,6 +175,14 @@ class Database:
 def _damaged(path: Path, why: str) -> str:
     backups = ", ".join(str(p) for p in sorted(path.parent.glob(path.name + ".before-*"))) or "none yet"
     return f"{path} is damaged ({why}). Move it away to start anew, or restore a backup: {backups}"
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    return (
+        error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
+        if hasattr(error, "sqlite_errorcode")
+        else False
+    )
 
 
 def _answer(group: list[_Ticket[object]], failure: Exception | None) -> None:
@@ -182,6 +208,8 @@ def _commit(c: sqlite3.Connection, group: list[_Ticket[object]]) -> None:
                 ticket.value = ticket.work(c)
                 ticket.ran = True
             except Exception as error:  # noqa: BLE001  # not swallowed: handed to the one who asked; its group goes on
+                if isinstance(error, sqlite3.Error) and _is_full(error):
+                    raise  # the whole group waits for room
                 ticket.error = error
                 c.execute("ROLLBACK TO one")
             c.execute("RELEASE one")

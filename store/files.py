@@ -60,8 +60,9 @@ def arrive(
         """UPDATE files SET kind=?, condition=?, reason=?, type=?, base=?, confidence=?, facts=?, pipeline=?, rule=?, why=?,
            sha256=CASE WHEN ? THEN sha256 END, xxh3=CASE WHEN ? THEN xxh3 END, end_kind=NULL, end_at=NULL, note='' WHERE id=?""",
         (
-            facts.kind, facts.condition, facts.reason, model and model.type, model and model.base, model and model.confidence,
-            dumps(_slim(facts)), verdict.pipeline, verdict.rule, verdict.why, same, same,
+            facts.kind, facts.condition, facts.reason and printable(facts.reason),
+            model and model.type, model and model.base, model and model.confidence,
+            dumps(_slim(facts)), verdict.pipeline, verdict.rule, printable(verdict.why), same, same,
             lead_id,
         ),
     )  # fmt: skip

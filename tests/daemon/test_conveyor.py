@@ -1,6 +1,9 @@
 """The conveyor: a unit that settled is identified, decided and recorded with its job at once, and what is known does nothing."""
 
 import asyncio
+import io
+import os
+import tarfile
 
 import pytest
 from dropdock.daemon import conveyor as module
@@ -8,7 +11,7 @@ from dropdock.daemon.rescan import rescan
 from dropdock.handlers import disk
 from dropdock.rules.ignores import Ignores
 from dropdock.rules.terms import Arrival, Departure, Lane
-from dropdock.store import datasets, jobs
+from dropdock.store import datasets, files, jobs
 from dropdock.store.index import Index
 from house_made import Home, opened
 from model_files import write_safetensors
@@ -106,7 +109,7 @@ async def test_a_file_that_cannot_be_read_is_a_record_with_a_reason(home, monkey
 
 
 async def test_one_surprise_costs_one_unit(home, monkeypatch):
-    """A bug in one unit of a batch: the others are taken all the same, and the conveyor goes on."""
+    """A bug in one unit of a batch: the others are taken all the same, it is listed as failed, and the conveyor goes on."""
     real = module.identify
 
     def surprising(lead, companions=()):
@@ -122,11 +125,13 @@ async def test_one_surprise_costs_one_unit(home, monkeypatch):
         house.conveyor.put([Arrival(watch.name, path, disk.stamp(path)) for path in paths])
         known: list[str] = []
         async with asyncio.timeout(10):
-            while len(known) < 3:
+            while len(known) < 4:
                 await house.committed.wait()
                 house.committed.clear()
                 known = sorted(row.path.name for row in await house.told() if row.event == "arrived")
-        assert known == ["a.png", "c.png", "d.png"] and not house.tasks[0].done()
+        states = {row.path.name: row.state for row in await house.house.store.read(files.listing)}
+        assert states == {"a.png": "queued", "b.png": "failed", "c.png": "queued", "d.png": "queued"}
+        assert not house.tasks[0].done()
 
 
 async def test_departures_are_recorded_and_datasets_forget_the_picture(home):
@@ -203,3 +208,43 @@ async def test_a_folder_that_is_one_model_is_known_by_its_files(home):
         await house.work()
         second = await house.file(folder)
         assert second.id == first.id and second.sha256 not in (None, first.sha256)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="rights are told by the error here")
+async def test_a_file_that_cannot_be_read_is_listed_with_the_reason_and_looked_at_again(home, monkeypatch):
+    """Unreadable is a reason, not an end: every comparison looks again, without a new line of history each time."""
+    lead = home.drop("secret.png", picture(1))
+    real, refuse = module.identify, True
+
+    def refusing(path, companions=()):
+        if refuse:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, companions)
+
+    monkeypatch.setattr(module, "identify", refusing)
+    async with opened(home) as house:
+        await house.arrive(lead)
+        row = await house.file(lead)
+        assert (row.state, row.reason) == ("left", "unreadable: Permission denied") and "unreadable" in row.note
+        before = await house.told()
+        await house.arrive(lead)
+        assert await house.told() == before
+        refuse = False
+        await house.arrive(lead)
+        assert (await house.file(lead)).state == "queued"
+
+
+async def test_names_in_an_archive_that_are_not_utf8_are_recorded(home):
+    """What the conveyor quotes of an archive is shown with escapes; the unit arrives like any other."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", encoding="utf-8", errors="surrogateescape") as tar:
+        info = tarfile.TarInfo("b\udcffse.png")
+        info.size = len(picture(1))
+        tar.addfile(info, io.BytesIO(picture(1)))
+    lead = home.drop("odd.tar", out.getvalue())
+    async with opened(home) as house:
+        await house.arrive(lead)
+        row = await house.file(lead)
+        assert (row.state, row.rule) == ("queued", "zipped pictures")
+        await house.work()
+        assert len(list((home.datasets / "odd").glob("*.png"))) == 1

@@ -9,7 +9,7 @@ import pytest
 from dropdock.daemon import performing
 from dropdock.handlers import disk, hashing
 from dropdock.handlers.table import HANDLERS
-from dropdock.rules.terms import Lane
+from dropdock.rules.terms import Arrival, Lane
 from dropdock.store import codec, datasets, files, history, jobs, models
 from hands import other_volume
 from house_made import Home, Killed, Opened, opened, sha
@@ -555,3 +555,19 @@ async def test_an_intent_is_durable_before_its_first_move(home, monkeypatch):
         (((prepared,),)) = found
         assert prepared.moves[0].src == path and prepared.outcome.models[0].name == "a.safetensors"
         assert await house.store.read(files.counts) == {"done": 1}
+
+
+async def test_a_verdict_on_an_older_file_is_not_performed_on_the_new_one(home):
+    """A half picture is queued for the quarantine, then replaced by the whole one: that one is taken as what it is."""
+    lead = home.drop("cats/p.png", picture(1)[:300])
+    async with opened(home) as house:
+        watch = house.house.watch_of(lead)
+        await house.conveyor.take([Arrival(watch.name, lead, disk.stamp(lead), whole=False)])
+        (job,) = await house.store.read(jobs.listing)
+        assert job.title.startswith("quarantine")
+        fresh = home.drop("cats/q.png", picture(2))
+        fresh.replace(lead)
+        await house.arrive(lead)
+        await house.work()
+        assert (home.datasets / "cats/p.png").read_bytes() == picture(2)
+        assert (await house.file(lead)).end == "dataset"

@@ -137,3 +137,19 @@ async def test_a_file_that_is_no_database_is_refused_and_left(tmp_path):
         async with Database(path):
             pass
     assert path.read_bytes() == b"this is a letter" * 400
+
+
+async def test_a_full_disk_is_waited_for(tmp_path, monkeypatch):
+    """No room for a commit: the database says so, nobody is told of what is not safe, and it goes through once there is room."""
+    monkeypatch.setattr(module, "FULL_WAIT", 0.01)
+    async with Database(tmp_path / "d.db") as database:
+        await database.write(lambda c: c.execute("PRAGMA max_page_count=1"))
+        (pages,) = await database.read(lambda c: c.execute("PRAGMA page_count").fetchone())
+        await database._writer.run(lambda c: c.execute(f"PRAGMA max_page_count={pages}"))
+        big = asyncio.ensure_future(database.write(lambda c: c.execute("INSERT INTO meta VALUES ('big', ?)", ("x" * 500_000,)).rowcount))
+        async with asyncio.timeout(5):
+            while not database.full:
+                await asyncio.sleep(0.01)
+        assert not big.done()
+        await database._writer.run(lambda c: c.execute("PRAGMA max_page_count=1000000"))
+        assert await big == 1 and not database.full
