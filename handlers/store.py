@@ -7,7 +7,7 @@ digest-checked before the original moves to the trash of its own volume. What an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Store(Simple):
             return skipped("a library's file stays where it lies")
         if task.lead not in task.unit:
             return skipped("it was taken in already")
-        kept = task.kept or _lying(blob_folder(tools.places.hub, task.digests.sha256), task.digests, task.facts.folder)
+        kept = task.kept or lying(blob_folder(tools.places.hub, task.digests.sha256), task.digests, task.facts.folder, tools.tick)
         return self._again(task, tools, task.digests, kept) if kept else self._first(task, tools, task.digests)
 
     def _first(self, task: Task, tools: Tools, digests: Digests) -> Prepared:
@@ -68,17 +68,26 @@ class Store(Simple):
         return _answer(task, tools, kept, brought, old, tuple(ended), note, note)
 
 
-def _lying(folder: Path, digests: Digests, is_folder: bool) -> Path | None:
-    """What lies in a content's folder with these very bytes, though nobody remembers it (a database that was lost)."""
+def lying(
+    folder: Path, digests: Digests, is_folder: bool, report: Callable[[float], None] = lambda fraction: None
+) -> Path | None:
+    """What lies in a content's folder with these very bytes, though nobody remembers it (a database that was lost).
+
+    `report` hears which fraction 0..1 was read, and may raise Cancelled.
+    """
     if not folder.is_dir():
         return None
+
+    def tick(n: int) -> None:
+        report(min(1.0, n / max(1, digests.size)))
+
     for path in sorted(folder.iterdir()):
         if path.is_dir() is not is_folder:
             continue
         if is_folder:
-            found = hashing.digest_folder(path, files_below(path))
+            found = hashing.digest_folder(path, files_below(path), tick)
         elif path.stat().st_size == digests.size:
-            found = hashing.digest(path)
+            found = hashing.digest(path, tick)
         else:
             continue
         if found.sha256 == digests.sha256:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .adopt import Adopt
 from .aside import Quarantine, Trash
 from .dataset import Dataset
 from .marks import Deploy, Hold, Tag
@@ -15,6 +16,7 @@ HANDLERS: Mapping[str, Handler] = {
     "unpack": Unpack(),
     "dataset": Dataset(),
     "store": Store(),
+    "adopt": Adopt(),
     "deploy": Deploy(),
     "hold": Hold(),
     "tag": Tag(),

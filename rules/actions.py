@@ -104,6 +104,12 @@ _ROWS = (
     ),
     ActionForm("store", "keep the model in the hub, once, by its SHA-256", "store", kinds=(Kind.MODEL,)),
     ActionForm(
+        "adopt",
+        "take a library's model into the hub and leave a link in its place; the link is kept there from now on",
+        "adopt",
+        kinds=(Kind.MODEL,),
+    ),
+    ActionForm(
         "deploy",
         "link the kept model into the targets from now on",
         "deploy: [comfyui, forge]",
@@ -141,7 +147,7 @@ _ROWS = (
     ),
 )
 ACTIONS: Mapping[str, ActionForm] = {row.verb: row for row in _ROWS}
-LATER = ("adopt", "move", "copy", "webhook", "run")  # known words of a later version: refused, but not as a typo
+LATER = ("move", "copy", "webhook", "run")  # known words of a later version: refused, but not as a typo
 
 
 # ---------------------------------------------------------------- placeholders

@@ -284,3 +284,53 @@ async def test_a_folder_model_comes_back_whole(home):
         await house.conveyor.take([unit])
         assert len(await house.told()) == before
         assert (await house.file(folder / "unet/diffusion_pytorch_model.safetensors")).state == "held"
+
+
+LIBRARY = RULES + "  library:\n    - {name: take in, when: {kind: model}, do: [adopt]}\n"
+
+
+async def test_an_adopted_file_is_wanted_where_it_was_and_undo_puts_it_back(tmp_path):
+    """The projection keeps the link at its place; undone, the library has its own file again and the hub nothing."""
+    home = Home(tmp_path, LIBRARY)
+    path = write_safetensors(home.library / "a.safetensors", LORA)
+    content, ino = sha(path), path.stat().st_ino
+    async with undoing(home) as house:
+        await taken(house, path)
+        assert path.is_symlink() and (await house.file(path)).end == "hub"
+        path.unlink()
+        await house.projection.project()
+        assert path.is_symlink() and sha(path) == content
+        answer = await house.undoer.undo(await line(house, "adopt"))
+        assert answer.done and not path.is_symlink() and path.stat().st_ino == ino, answer
+        await house.projection.project()
+        await taken(house, path)
+        row = await house.file(path)
+        assert (row.state, row.present) == ("held", True) and not [p for p in home.hub.rglob("*") if p.is_file()]
+        assert await house.store.read(models.listing) == []
+
+
+async def test_a_second_adoption_is_undone_from_the_trash(tmp_path):
+    """Its own bytes were in the trash: they come back over the link, and the hub keeps the first one's."""
+    home = Home(tmp_path, LIBRARY)
+    one, two = (write_safetensors(home.library / f"{n}.safetensors", LORA) for n in "ab")
+    content = sha(one)
+    async with undoing(home) as house:
+        await taken(house, one)
+        first = await line(house, "adopt")
+        await taken(house, two)
+        assert not (await house.undoer.undo(first)).done
+        answer = await house.undoer.undo(await line(house, "adopt"))
+        assert answer.done and not two.is_symlink() and sha(two) == content and one.is_symlink(), answer
+        assert (await house.undoer.undo(first)).done and not one.is_symlink() and sha(one) == content
+
+
+async def test_a_persons_file_in_the_links_place_stays(tmp_path):
+    """Somebody put a file where the link stood: the adoption is not undone over it."""
+    home = Home(tmp_path, LIBRARY)
+    path = write_safetensors(home.library / "a.safetensors", LORA)
+    async with undoing(home) as house:
+        await taken(house, path)
+        path.unlink()
+        path.write_bytes(b"mine")
+        answer = await house.undoer.undo(await line(house, "adopt"))
+        assert not answer.done and "something stands at" in answer.note and path.read_bytes() == b"mine"
