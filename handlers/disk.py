@@ -67,6 +67,19 @@ def own_folder(root: Path, place: str, *parts: str) -> Path:
     return folder
 
 
+def mount_below(root: Path, folder: Path) -> Path:
+    """The deepest mount point between a root and a folder below it (links followed), or the root when both are on one volume.
+
+    A folder that is not there counts as being on the volume of its parents.
+    """
+    here = _device_at(folder)
+    if folder == root or here == _device_at(root):
+        return root
+    while folder.parent != root and _device_at(folder.parent) == here:
+        folder = folder.parent
+    return folder
+
+
 def one_volume(source_root: Path, target_root: Path) -> bool:
     """Whether a rename works from one root to the other. Equal st_dev is not enough: bind mounts of one disk refuse it."""
     if os.stat(source_root).st_dev != os.stat(target_root).st_dev:

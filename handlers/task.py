@@ -35,9 +35,13 @@ class Places:
     roots: tuple[Path, ...]
 
     def root_of(self, path: Path) -> Path:
-        """The deepest root that a path lies under: its trash and quarantine are a rename away."""
+        """The deepest root that a path lies under: its trash and quarantine are a rename away.
+
+        Where another volume is mounted below that root, its mount point is the root of what lies on it.
+        """
         found = [root for root in self.roots if root == path or root in path.parents]
-        return max(found, key=lambda root: len(root.parts)) if found else path.parent
+        root = max(found, key=lambda root: len(root.parts)) if found else path.parent
+        return root if root == path else disk.mount_below(root, path.parent)
 
 
 @dataclass(frozen=True, slots=True)

@@ -257,3 +257,21 @@ def test_no_bytes_are_lost_whatever_comes_in_whatever_order(tmp_path):
             assert ended.at.read_bytes() == dropped[-2 if ended.path == lead else -1]
     assert contents([desk.inbox, desk.hub]) == sorted(dropped)
     assert len(list(desk.hub.rglob("*.safetensors"))) == 2
+
+
+def test_looking_at_what_lies_in_the_hub_can_be_cancelled(desk, monkeypatch):
+    """The hub holds a file of that size that nobody remembers: reading it tells how far it is, and stops when the daemon does."""
+    lead = lora(desk)
+    task = desk.task("store", lead)
+    lying = blob_folder(desk.hub, sha(lead)) / "lying.safetensors"
+    lying.parent.mkdir(parents=True)
+    lying.write_bytes(b"?" * lead.stat().st_size)
+    monkeypatch.setattr(hashing, "TICK", 1)
+
+    def stopping(fraction: float) -> None:
+        raise hashing.Cancelled(f"at {fraction:.0%}")
+
+    desk.tools = replace(desk.tools, tick=stopping)
+    with pytest.raises(hashing.Cancelled, match="at 100%"):
+        desk.prepare(task)
+    assert lead.exists() and not desk.staging_left()
