@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,8 +20,8 @@ import structlog
 
 from ..handlers.captioners.protocol import Answer
 from ..rules.terms import Param
+from .frames import HEAD, Answers, BadFrame, Broken, Frame, Hello, Order, Ready, length, pack, unpack
 
-_LENGTH = struct.Struct(">I")
 START = 60.0  # seconds a captioner may take to be ready
 PER_PICTURE = 60.0  # seconds one picture of a batch may take
 _log = structlog.get_logger()
@@ -59,9 +57,8 @@ class Worker:
                     await self._end()
                     await self._start()
                 return await self._ask(pictures)
-            except (OSError, EOFError, ValueError, KeyError, TimeoutError) as error:
-                code = await self._end()
-                reason = "took too long" if isinstance(error, TimeoutError) else f"ended with code {code}"
+            except (OSError, EOFError, BadFrame) as error:
+                reason = _why(error, await self._end())
                 raise WorkerDied(f"captioner {self.name} {reason}") from error
             except BaseException:
                 await self._end()
@@ -90,34 +87,31 @@ class Worker:
         finally:
             theirs.close()
         self._reader, self._writer = await asyncio.open_connection(sock=ours)
-        await self._send({"engine": self._engine, "options": self._options})
-        hello = await asyncio.wait_for(self._receive(), START)
-        if "broken" in hello:
+        await self._send(Hello(self._engine, self._options))
+        found = await asyncio.wait_for(self._receive(), START)
+        if isinstance(found, Broken):
             await self._end()
-            raise WorkerDied(f"captioner {self.name} cannot start: {hello['broken']}")
-        self.batch = int(str(hello["batch"]))
+            raise WorkerDied(f"captioner {self.name} cannot start: {found.reason}")
+        if not isinstance(found, Ready):
+            raise BadFrame("another frame than Ready")
+        self.batch = found.batch
         _log.info("captioner started", captioner=self.name, engine=self._engine, pid=self._process.pid)
 
     async def _ask(self, pictures: Sequence[Path]) -> list[Answer]:
         self._order += 1
-        await self._send({"id": self._order, "pictures": [os.fspath(p) for p in pictures]})
-        reply = await asyncio.wait_for(self._receive(), PER_PICTURE * max(1, len(pictures)))
-        answers = reply["answers"]
-        if reply["id"] != self._order or not isinstance(answers, list) or len(answers) != len(pictures):
-            raise ValueError("the worker answered another question")
-        return [Answer(str(a["text"]), str(a["error"])) for a in answers]
+        await self._send(Order(self._order, tuple(pictures)))
+        found = await asyncio.wait_for(self._receive(), PER_PICTURE * max(1, len(pictures)))
+        if not isinstance(found, Answers) or found.id != self._order or len(found.answers) != len(pictures):
+            raise BadFrame("the answer to another question")
+        return list(found.answers)
 
-    async def _send(self, frame: Mapping[str, object]) -> None:
-        body = json.dumps(frame).encode()
-        self._writer.write(_LENGTH.pack(len(body)) + body)
+    async def _send(self, frame: Frame) -> None:
+        self._writer.write(pack(frame))
         await self._writer.drain()
 
-    async def _receive(self) -> dict[str, object]:
-        head = await self._reader.readexactly(_LENGTH.size)
-        found = json.loads(await self._reader.readexactly(_LENGTH.unpack(head)[0]))
-        if not isinstance(found, dict):
-            raise ValueError("the worker sent no frame")
-        return found
+    async def _receive(self) -> Frame:
+        head = await self._reader.readexactly(HEAD)
+        return unpack(await self._reader.readexactly(length(head)))
 
     def _let_go(self) -> None:
         if self.alive and not self._busy.locked():
@@ -133,3 +127,12 @@ class Worker:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         return await process.wait()
+
+
+def _why(error: Exception, code: int | None) -> str:
+    """What became of a worker, for a person. `code` is its exit code, None when there never was a process."""
+    if isinstance(error, TimeoutError):
+        return "took too long"
+    if isinstance(error, BadFrame):
+        return f"sent {error}"
+    return f"cannot be started: {error}" if code is None else f"ended with code {code}"

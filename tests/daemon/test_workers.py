@@ -81,10 +81,22 @@ async def test_a_captioner_that_cannot_start_says_why(hire):
         assert not worker.alive
 
 
+@pytest.mark.parametrize("executable, why", [("none", "No such file"), ("closed", "Permission denied")])
+async def test_a_worker_that_cannot_be_executed_says_why(hire, monkeypatch, tmp_path, executable, why):
+    """A Python that was taken away, or may not be run: the system's own words, not a code that no process ended with."""
+    (tmp_path / "closed").write_text("#!/bin/sh\n")
+    worker = hire()
+    monkeypatch.setattr(sys, "executable", str(tmp_path / executable))
+    with pytest.raises(WorkerDied, match=f"captioner odd cannot be started: .*{why}"):
+        await worker.caption(paths("a"))
+    monkeypatch.undo()
+    assert not worker.alive
+
+
 async def test_an_answer_to_another_question_is_not_believed(hire):
     """Five answers to four pictures: the batch fails and the process goes."""
     worker = hire()
-    with pytest.raises(WorkerDied):
+    with pytest.raises(WorkerDied, match="sent the answer to another question"):
         await worker.caption(paths("a", "b", "c", "rude"))
     assert not worker.alive
 
