@@ -24,10 +24,10 @@ _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, er
 
 
 def safe_name(given: str) -> str | None:
-    """The name a sender's file gets: the last part of what was given, without control characters, leading dots and outer blanks,
-    at most LONGEST bytes of UTF-8 with its suffix kept. None when nothing is left of it."""
+    """The name a sender's file gets: the last part of what was given, without control and invisible characters (categories Cc, Cf),
+    leading dots and outer blanks, at most LONGEST bytes of UTF-8 with its suffix kept. None when nothing is left of it."""
     last = re.split(r"[/\\]", given)[-1].encode("utf-8", "replace").decode()
-    kept = "".join(ch for ch in last if unicodedata.category(ch) not in ("Cc", "Zl", "Zp"))
+    kept = "".join(ch for ch in last if unicodedata.category(ch) not in ("Cc", "Cf", "Zl", "Zp"))
     return _shortened(_trimmed(kept)) or None
 
 

@@ -1,22 +1,23 @@
 """Placing: which relative path each new picture of a dataset gets, and which ones are there already.
 
 Pure. What must hold: two pictures of one folder never share a stem (they would share a .txt), nor a name that a case-insensitive or
-Unicode-normalising disk takes for the same; names stay as they came wherever they can; the same content is placed once.
+Unicode-normalising disk takes for the same, and nothing is both a file and a folder; a picture has a picture's suffix; names stay as
+they came wherever they can; the same content is placed once.
 """
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from ..rules.terms import Holdings
+from ..rules.readers import archives
+from ..rules.terms import Holdings, Kind
 from .pictures import Examined, NearIndex
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f/\\]")
 MAX_NAME = 240  # bytes of a name, leaving room for `-123` and a temporary suffix
+SUFFIXES = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "gif": ".gif", "bmp": ".bmp", "tiff": ".tif", "avif": ".avif"}
 
 
 def key(rel: str) -> str:
@@ -30,13 +31,32 @@ def stem_key(rel: str) -> str:
 
 
 def safe_rel(rel: str) -> str:
-    """A relative path of plain names: no control characters, no leading dots (a hidden picture would be overlooked), not too long."""
+    """A relative path of plain names: no control characters, nothing invisible that turns or joins the text around it (category Cf),
+    no leading dots (a hidden picture would be overlooked), not too long."""
     parts = []
     for part in PurePosixPath(rel).parts:
-        name = _CONTROL.sub("_", part)
+        name = "".join(map(_plain, part)) or "_"
         name = "_" + name.lstrip(".") if name.startswith(".") else name
         parts.append(_shorten(name))
-    return "/".join(parts)
+    return "/".join(parts) or "_"
+
+
+def _plain(ch: str) -> str:
+    category = unicodedata.category(ch)
+    return "" if category == "Cf" else "_" if ch in "/\\" or category in ("Cc", "Zl", "Zp") else ch
+
+
+def fitting(rel: str, form: str) -> str:
+    """The path of a file with a suffix that pictures have, by its format (`ImageFacts.format`) where it has none.
+
+    A picture must never bear the name of its own caption: a .txt or .caption gives way, behind any other suffix the right one is put.
+    """
+    path = PurePosixPath(rel)
+    kind = archives.kind_by_name(path.name)
+    if kind is Kind.IMAGE:
+        return rel
+    right = SUFFIXES.get(form, f".{form}")
+    return str(path.with_suffix(right) if kind is Kind.CAPTION else path.with_name(path.name + right))
 
 
 def _shorten(name: str) -> str:
@@ -62,9 +82,11 @@ class Placer:
     def __init__(self, holdings: Holdings | None, on_disk: Iterable[str] = ()) -> None:
         self._contents = dict(holdings.contents) if holdings else {}
         self._stems: set[str] = set()
+        self._files: set[str] = set()  # keys of what is no folder, the captions that pictures have or will have included
+        self._folders: set[str] = set()
         self._near = NearIndex()
         for rel in (*(holdings.names if holdings else ()), *on_disk):
-            self._stems.add(stem_key(rel))
+            self._occupy(PurePosixPath(rel))
         for rel, dhash in (holdings.dhashes if holdings else {}).items():
             self._near.add(dhash, rel)
 
@@ -73,12 +95,8 @@ class Placer:
         same = self._contents.get(found.digests.sha256)
         if same is not None:
             return Placed(rel, same_as=same)
-        path = PurePosixPath(safe_rel(rel))
-        final, n = path, 2
-        while stem_key(str(final)) in self._stems:
-            final = path.with_name(f"{path.stem}-{n}{path.suffix}")
-            n += 1
-        self._stems.add(stem_key(str(final)))
+        final = self._free(PurePosixPath(safe_rel(fitting(safe_rel(rel), found.image.format))))
+        self._occupy(final)
         self._contents[found.digests.sha256] = str(final)
         flags = ["small"] if found.small else []
         near = self._near.near(found.dhash)
@@ -86,3 +104,28 @@ class Placer:
             flags.append(f"near-duplicate:{near}")
         self._near.add(found.dhash, str(final))
         return Placed(str(final), flags=tuple(flags))
+
+    def _occupy(self, path: PurePosixPath) -> None:
+        stem = stem_key(str(path))
+        self._stems.add(stem)
+        self._files.update((key(str(path)), f"{stem}.txt"))
+        self._folders.update(key(str(folder)) for folder in path.parents)
+
+    def _free(self, wish: PurePosixPath) -> PurePosixPath:
+        """The wish, with a number where a name is taken: a folder's by a file, a file's (or its caption's) by another or a folder."""
+        folder = PurePosixPath()
+        for part in wish.parts[:-1]:
+            candidate, n = folder / part, 2
+            while key(str(candidate)) in self._files:
+                candidate = folder / f"{part}-{n}"
+                n += 1
+            folder = candidate
+        final, n = folder / wish.name, 2
+        while self._is_taken(final):
+            final = folder / f"{wish.stem}-{n}{wish.suffix}"
+            n += 1
+        return final
+
+    def _is_taken(self, path: PurePosixPath) -> bool:
+        stem = stem_key(str(path))
+        return stem in self._stems or not self._folders.isdisjoint((key(str(path)), f"{stem}.txt"))

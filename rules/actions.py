@@ -227,9 +227,10 @@ MAX_NAME = 200  # bytes of UTF-8: room below the 255 of common file systems for 
 def safe_name(text: str) -> str:
     """Any text as one path component that is legal on Linux, macOS and Windows, never empty, `.` or `..`.
 
-    Separators, control characters, lone surrogates and the characters Windows forbids become `_`; NFC; at most 200 bytes.
+    Separators, control characters, lone surrogates and the characters Windows forbids become `_`; what is invisible and turns or joins
+    the text around it (category Cf: U+202E shows `gpj.exe` as `exe.jpg`) goes; NFC; at most 200 bytes.
     """
-    text = unicodedata.normalize("NFC", text)
+    text = unicodedata.normalize("NFC", "".join(c for c in text if unicodedata.category(c) != "Cf"))
     bad = {"Cc", "Cs", "Zl", "Zp"}
     text = "".join("_" if c in '/\\:*?"<>|' or unicodedata.category(c) in bad else c for c in text)
     text = text.encode("utf-8")[:MAX_NAME].decode("utf-8", "ignore").strip(" .")

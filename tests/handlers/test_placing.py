@@ -3,10 +3,12 @@
 import hashlib
 import unicodedata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from dropdock.handlers.pictures import Examined
-from dropdock.handlers.placing import MAX_NAME, Placer, key, safe_rel, stem_key
+from dropdock.handlers.placing import MAX_NAME, Placer, fitting, key, safe_rel, stem_key
+from dropdock.rules.readers import archives
 from dropdock.rules.terms import Digests, Holdings, ImageFacts
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,15 +34,50 @@ def test_no_two_pictures_share_a_stem_on_any_disk(wishes, on_disk):
     assert len(new) == len({content for _, content in wishes}), "each content is placed once"
     for rel in new:
         assert rel == safe_rel(rel)
+        assert Path(rel).suffix.lower() in archives.IMAGE_SUFFIXES, "or it could bear the name of a caption"
+
+
+PLAIN = st.lists(st.sampled_from(["x.png", "X.PNG", "x.txt", "x", "y.jpg"]), min_size=1, max_size=3).map("/".join)
+
+
+@given(st.lists(PLAIN, max_size=20), st.lists(PLAIN, max_size=3, unique=True))
+def test_nothing_is_both_a_file_and_a_folder(wishes, on_disk):
+    """Pictures whose folders are called like other pictures or captions: all can be written, each with a text beside it."""
+    on_disk = [a for a in on_disk if not any(key(b).startswith(key(a)) for b in on_disk if b != a)]
+    placer = Placer(None, on_disk)
+    with TemporaryDirectory() as name:
+        root = Path(name)
+        for rel in on_disk:
+            (root / rel).parent.mkdir(parents=True, exist_ok=True)
+            (root / rel).touch()
+        for n, rel in enumerate(wishes):
+            at = root / placer.place(rel, seen(n)).rel
+            at.parent.mkdir(parents=True, exist_ok=True)
+            for new in (at, at.with_suffix(".txt")):
+                new.touch(exist_ok=False)
+
+
+@pytest.mark.parametrize("rel, form, found", [
+    ("a.png", "jpeg", "a.png"), ("A.JPEG", "jpeg", "A.JPEG"), ("sub/pic_as.txt", "jpeg", "sub/pic_as.jpg"),
+    ("a.caption", "tiff", "a.tif"), ("IMG_1", "webp", "IMG_1.webp"), ("v1.5", "png", "v1.5.png"), ("a.txt", "ppm", "a.ppm"),
+])  # fmt: skip
+def test_a_picture_has_a_suffix_of_pictures(rel, form, found):
+    """A suffix that pictures have stays, whatever it says; a caption's gives way; behind others the right one is put."""
+    assert fitting(rel, form) == found
+
+
+def test_what_turns_the_text_around_it_is_dropped():
+    """A name reads as it is written: no U+202E, no zero-width blanks; line separators are no part of a name."""
+    assert safe_rel("cats\u202e/a\u200b\u2028b.png") == "cats/a_b.png" and safe_rel("\u200d/..\u200b/x\x85.png") == "_/_/x_.png"
 
 
 @given(REL)
 def test_names_are_plain(rel):
-    """No control character, no leading dot, no climbing out, not too long for any disk; doing it twice changes nothing."""
+    """No control or invisible character, no leading dot, no climbing out, not too long for any disk; doing it twice changes nothing."""
     found = safe_rel(rel)
     assert safe_rel(found) == found
     for part in found.split("/"):
-        assert not part.startswith(".") and not any(unicodedata.category(ch) == "Cc" and ord(ch) < 128 for ch in part)
+        assert part and not part.startswith(".") and not any(unicodedata.category(ch) in ("Cc", "Cf", "Zl", "Zp") for ch in part)
         assert len(part.encode("utf-8", "surrogateescape")) <= MAX_NAME + 20
 
 

@@ -66,10 +66,19 @@ def test_only_folder_names_are_made_safe() -> None:
 
 @pytest.mark.parametrize(
     ("text", "name"),
-    [("..", "unnamed"), ("", "unnamed"), (" a. ", "a"), ("CON.txt", "_CON.txt"), ("a\udcffb", "a_b"), ("a\nb", "a_b")],
+    [
+        ("..", "unnamed"),
+        ("", "unnamed"),
+        (" a. ", "a"),
+        ("CON.txt", "_CON.txt"),
+        ("a\udcffb", "a_b"),
+        ("a\nb", "a_b"),
+        ("cats\u202egpj", "catsgpj"),
+        ("\u200b.\u200b.", "unnamed"),
+    ],
 )
 def test_safe_names(text: str, name: str) -> None:
-    """Dots, device names, surrogates and control characters cannot hurt."""
+    """Dots, device names, surrogates, control and invisible characters cannot hurt."""
     assert safe_name(text) == name
 
 
