@@ -1,7 +1,7 @@
 """caption: the texts that a captioner gave become .txt files beside their pictures.
 
 What must hold: a text that somebody else put beside a picture meanwhile is theirs and stays (it is recorded as imported); ours is
-replaced only by a newer one of ours; a text appears whole, by a rename.
+replaced only by a newer one of ours; a text appears whole, by a rename, and never in the place of a picture.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ def _one(w: Written, fresh: Path) -> Prepared:
     if not w.active:
         return Prepared(Outcome(Status.DONE, w.text, captions=(caption,)))
     beside = w.picture.with_suffix(".txt")
+    if beside.name.casefold() == w.picture.name.casefold():
+        return Prepared(Outcome(Status.SKIPPED, "the picture itself bears the name of its text: give it a picture's suffix"))
     if not w.picture.exists():
         return Prepared(Outcome(Status.SKIPPED, "the picture is gone"))
     found = disk.stamp(beside) if os.path.lexists(beside) else None

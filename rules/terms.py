@@ -359,6 +359,7 @@ class Holdings:
     names: frozenset[str] = frozenset()  # relative paths of its pictures
     contents: Mapping[str, str] = field(default_factory=dict)  # sha256 -> rel
     dhashes: Mapping[str, str] = field(default_factory=dict)  # rel -> difference hash
+    captioned: frozenset[str] = frozenset()  # relative paths of its pictures that have a text in the active set
 
 
 @dataclass(frozen=True, slots=True)

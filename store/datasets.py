@@ -106,12 +106,18 @@ def holdings(c: sqlite3.Connection, slug: str) -> Holdings | None:
     if row is None:
         return None
     items = c.execute("SELECT rel, sha256, dhash FROM items WHERE dataset_id=?", (row[0],)).fetchall()
+    captioned = c.execute(
+        """SELECT i.rel FROM items i JOIN captions k ON k.item_id=i.id JOIN caption_sets s ON s.id=k.set_id AND s.active=1
+           WHERE i.dataset_id=?""",
+        (row[0],),
+    )
     return Holdings(
         row[1],
         path_of(row[2]),
         frozenset(from_db(rel) for rel, _, _ in items),
         {sha: from_db(rel) for rel, sha, _ in items},
         {from_db(rel): dhash for rel, _, dhash in items if dhash},
+        frozenset(from_db(rel) for (rel,) in captioned),
     )
 
 

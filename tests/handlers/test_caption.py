@@ -89,3 +89,15 @@ def test_a_picture_that_is_gone_gets_no_text(tmp_path, staged):
     order.picture.unlink()
     (prepared,) = caption.prepare([order], staged)
     assert (prepared.outcome.status, prepared.moves, prepared.outcome.captions) == (Status.SKIPPED, (), ())
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.TXT"])
+def test_a_picture_that_bears_the_name_of_its_text_is_not_overwritten(tmp_path, staged, name):
+    """A picture by content, .txt by name: skipped with the reason, even where a text of ours is said to lie there."""
+    picture = tmp_path / "cats" / name
+    picture.parent.mkdir()
+    picture.write_bytes(b"\xff\xd8\xff a picture")
+    order = Written("cats", name, picture, "main", "a cat", "basic", disk.stamp(picture))
+    (prepared,) = caption.prepare([order], staged)
+    assert (prepared.outcome.status, prepared.moves, prepared.outcome.captions) == (Status.SKIPPED, (), ())
+    assert "picture's suffix" in prepared.outcome.note
