@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..rules.terms import Digests, End, Ended, Lane, Mode, Model, Move, Outcome, Prepared, Stamp, Status
 from . import aside, disk, hashing
+from .room import full_is_no_room
 from .task import Simple, Task, Tools, failed, skipped, staging
 
 
@@ -36,6 +37,7 @@ class Store(Simple):
     lane = Lane.HASH
     needs_digest = True
 
+    @full_is_no_room()
     def prepare(self, task: Task, tools: Tools) -> Prepared:
         if task.digests is None:
             return failed("the file could not be hashed")

@@ -1,6 +1,8 @@
 """store: every model once in the hub, by its SHA-256, with its companions; nothing is ever copied over or lost."""
 
+import errno
 import hashlib
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -275,3 +277,19 @@ def test_looking_at_what_lies_in_the_hub_can_be_cancelled(desk, monkeypatch):
     with pytest.raises(hashing.Cancelled, match="at 100%"):
         desk.prepare(task)
     assert lead.exists() and not desk.staging_left()
+
+
+def test_a_hub_that_turns_out_full_waits_for_room(tmp_path, monkeypatch):
+    """The copy fills the disk although there seemed to be room: NoRoom, the half copy is gone, the original is untouched."""
+    with other_volume(tmp_path) as elsewhere:
+        desk = Desk(tmp_path, hub=elsewhere / "hub")
+        lead = lora(desk)
+        task = desk.task("store", lead)
+
+        def full(fd: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(disk.NoRoom):
+            desk.prepare(task)
+        assert lead.exists() and not desk.staging_left()
