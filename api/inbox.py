@@ -1,7 +1,8 @@
 """Uploads: `curl -F file=@x.zip` puts files into an inbox, as if they had been dropped there.
 
-What must hold: the files of one request appear together, when all of them are complete, or not at all; the event loop never waits for
-the disk; free space is kept.
+What must hold: no file of a request appears before all of them are complete and on the disk; then each gets its name, one after the
+other, which only a failing disk or the end of the daemon can cut short (the answer to the former says which appeared); the event loop
+never waits for the disk; free space is kept.
 """
 
 from __future__ import annotations
@@ -51,12 +52,21 @@ async def take(request: web.Request) -> web.Response:
                 staged.append(await _receive(request, part, folder))
             if not staged:
                 raise Refused("bad-upload", "The form has no file: curl -F file=@x.zip")
-            files = [
-                {"name": path.name, "path": str(path), "size": s.size}
-                for s in staged
-                for path in [await asyncio.to_thread(upload.publish, s.part, s.name)]
-            ]
+            files = await _publish(staged)
     return views.answer({"watch": watch, "files": files}, 201)
+
+
+async def _publish(staged: list[Staged]) -> list[views.View]:
+    """Give complete files their names. What the disk refuses halfway is told with those that have appeared."""
+    files: list[views.View] = []
+    for s in staged:
+        try:
+            path = await asyncio.to_thread(upload.publish, s.part, s.name)
+        except OSError as error:
+            detail = f"Only {len(files)} of {len(staged)} files were taken in: {error.strerror}."
+            raise Refused("inbox-unavailable", detail, files=files) from error
+        files.append({"name": path.name, "path": str(path), "size": s.size})
+    return files
 
 
 async def _parts(request: web.Request) -> AsyncIterator[BodyPartReader]:
@@ -100,7 +110,7 @@ def _refusals() -> Iterator[None]:
 
 async def _receive(request: web.Request, part: BodyPartReader, folder: Path) -> Staged:
     """One file into its part file, on the disk when this returns. Nothing is left when it does not."""
-    name = upload.safe_name((part.filename or "").replace("%22", '"'))  # browsers write a quote in a form's name so
+    name = upload.safe_name(_unescaped(part.filename or ""))
     if name is None:
         raise Refused("bad-upload", "A file has no usable name.")
     if (reason := built_in(name)) is not None:
@@ -119,6 +129,11 @@ async def _receive(request: web.Request, part: BodyPartReader, folder: Path) -> 
     except BaseException:
         await asyncio.to_thread(upload.discard, file, path)
         raise
+
+
+def _unescaped(name: str) -> str:
+    """The name as the sender has it: browsers and curl write quotes and line ends so (HTML, "multipart/form-data"), and nothing else."""
+    return name.replace("%22", '"').replace("%0A", "\n").replace("%0D", "\r")
 
 
 async def _need(request: web.Request, folder: Path, size: int) -> None:

@@ -69,9 +69,9 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         slug = _OF_STATUS.get(error.status, "bad-request")
         kept = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
         return problem(slug, _said(request, slug), headers=kept)
-    except Exception as error:  # a surprise: logged with its trace, and told to nobody
+    except Exception as error:  # noqa: BLE001  # a surprise: logged with its trace, and told to nobody
         if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
-            raise  # the client went away: nobody is left to answer
+            return web.Response(status=400)  # the client went away: nobody is left to read this, and nothing is wrong with us
         _log.exception("request failed", method=request.method, route=_route(request))
         return problem("internal", "The log of the daemon says more.")
 

@@ -3,10 +3,13 @@
 import asyncio
 import errno
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
-from dropdock.api import upload
+import structlog
+from aiohttp import ClientSession, web
+from dropdock.api import inbox, upload
 from dropdock.rules.ignores import Ignores
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,6 +78,23 @@ async def test_a_name_cannot_leave_the_inbox(face, client, given_name, lands_as)
     assert {p.name for p in face.box.parent.iterdir()} <= {"inbox", "dropdock.db", "dropdock.db-wal", "dropdock.db-shm"}
 
 
+@pytest.mark.parametrize(
+    ("written", "lands_as"),
+    [
+        (b"a%22b%0Ac.zip", 'a"bc.zip'),
+        (b"a%0D%0Ab.zip", "ab.zip"),
+        (b"%0A.%22x%22.zip", '"x".zip'),
+        (b"100%25.zip", "100%25.zip"),
+        (b"a%2Fb%00.zip", "a%2Fb%00.zip"),
+    ],
+)
+async def test_a_name_that_was_escaped_for_the_form_is_read_back(face, client, written, lands_as):
+    """Quotes and line ends as browsers and curl write them; every other percent sign is the sender's own."""
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="' + written + b'"\r\n\r\n'
+    await send(client, head + b"x\r\n--b--\r\n")
+    assert tree(face.box) == {lands_as: b"x"}
+
+
 @pytest.mark.parametrize("name", ["..", "/", "\\", ".", "x.part", "x.zip.crdownload", "Thumbs.db", "__MACOSX", "x~"])
 async def test_a_name_that_never_arrives_is_refused(face, client, name):
     """A name that is none, or that watches ignore, is refused with a reason instead of lying there for ever."""
@@ -90,7 +110,7 @@ def test_any_name_becomes_a_safe_one_or_none(text):
     if name is None:
         return
     assert name == Path(name).name and not name.startswith(".")
-    assert not any(ord(ch) < 32 or ord(ch) == 127 for ch in name)
+    assert not any(unicodedata.category(ch) in ("Cc", "Cf") for ch in name)
     assert len(name.encode()) <= upload.LONGEST
     assert upload.safe_name(name) == name
     part = upload.part_path(Path("/in"), name)
@@ -118,6 +138,53 @@ async def test_a_broken_off_upload_leaves_nothing(face, client):
     assert Ignores().skip(part.name, False)
     writer.transport.abort()
     await until(lambda: not list(face.box.iterdir()))
+
+
+CUT = (  # what a sender had sent when it went away
+    b"--b\r\nContent-Disposition: form-data",
+    b'--b\r\nContent-Disposition: form-data; name="file"; filename="x.zip"\r\n\r\n' + b"x" * 1000,
+    b'--b\r\nContent-Disposition: form-data; name="file"; filename="x.zip"\r\n\r\n' + b"x" * 3_000_000,
+)
+
+
+@pytest.fixture
+async def port(face):
+    """Where the face listens as the daemon serves it: unlike aiohttp's test server, its handlers are told of a lost sender."""
+    runner = web.AppRunner(face.app(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield runner.addresses[0][1]
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("sent", CUT, ids=["half a head", "a little", "much"])
+@pytest.mark.parametrize("how", ["close", "abort"])
+async def test_a_sender_that_goes_away_is_nobodys_fault(face, port, monkeypatch, caplog, sent, how):
+    """However far it came, politely or not: not a word in the log, and nothing in the inbox."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+    real = inbox._parts
+
+    async def parts(request):
+        begun.set()
+        try:
+            async for part in real(request):
+                yield part
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(inbox, "_parts", parts)
+    head = "POST /api/v1/inbox HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 9000000"
+    with structlog.testing.capture_logs() as told:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head.encode() + b"\r\n\r\n" + sent)
+        await begun.wait()
+        await until(lambda: len(sent) < 2000 or any(p.stat().st_size > 0 for p in face.box.iterdir()))
+        writer.transport.abort() if how == "abort" else writer.close()
+        await ended.wait()
+        await until(lambda: not list(face.box.iterdir()))
+        async with ClientSession() as session, session.get(f"http://127.0.0.1:{port}/api/v1/health") as answer:
+            assert answer.status == 200  # and by now the server has said what it had to say of the other one
+    assert (told, caplog.messages) == ([], [])
 
 
 @pytest.mark.parametrize("tail", [b"", b"\r\n", b"\r\n--b\r\n", b"\r\n--", b"\r\n--b\r\nContent-Disposition"])
@@ -176,6 +243,22 @@ async def test_a_full_disk_leaves_nothing(face, client, monkeypatch):
     found = await send(client, form(("x", b"x")), 507)
     assert found["type"] == "docs/api.md#no-space"
     assert tree(face.box) == {}
+
+
+async def test_a_disk_that_fails_between_two_names_is_told_with_what_appeared(face, client, monkeypatch):
+    """None is named before all are complete; when the second name is refused, the answer has the first, and no part is left."""
+    real = upload.publish
+
+    def failing(part, name):
+        assert len(list(face.box.glob(".*"))) == (3 if name == "1" else 2), "all the others are complete"
+        if name == "2":
+            raise OSError(errno.EIO, "Input/output error")
+        return real(part, name)
+
+    monkeypatch.setattr(upload, "publish", failing)
+    found = await send(client, form(("1", b"a"), ("2", b"b"), ("3", b"c")), 503)
+    assert found["type"] == "docs/api.md#inbox-unavailable" and [f["name"] for f in found["files"]] == ["1"]
+    assert tree(face.box) == {"1": b"a"}
 
 
 async def test_a_missing_inbox_folder_is_said(face, client):
