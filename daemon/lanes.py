@@ -85,6 +85,8 @@ class Lanes:
             self._wake[lane].clear()
             if self._surplus[lane] > 0:
                 self._surplus[lane] -= 1
+                if self._surplus[lane] > 0:  # the next one to end may be asking the store just now, and had not heard us
+                    self._wake[lane].set()
                 return []
             due = await store.read(jobs.next_due, lane)
             if due is not None and due <= store.now():
