@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from dataclasses import dataclass
 
 from aiohttp import web
 
+from ..rules.conditions import TYPES
 from ..store import links, models
 from ..store.rows import LinkRow, ModelRow
 from . import views
-from .keys import STORE
+from .keys import CONTROL, STORE
 from .problems import Refused
-from .queries import Query
+from .queries import Query, json_object
+
+_BASE = re.compile(r"[a-z0-9][a-z0-9._-]{0,40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +74,25 @@ async def _meant(request: web.Request) -> Found:
     return it
 
 
+async def set_type(request: web.Request) -> web.Response:
+    """Say what a model is. The word is kept by content and wins over everything but damage and danger."""
+    row = await one_model(request)
+    body = await json_object(request)
+    type, base = body.get("type"), body.get("base")
+    if not (type is None or type in TYPES):
+        raise Refused("bad-body", f"`type` is one of {', '.join(TYPES)}.", parameter="type")
+    if not (base is None or (isinstance(base, str) and _BASE.fullmatch(base))):
+        raise Refused("bad-body", "`base` is a word of docs/models.md, like sdxl or flux1.", parameter="base")
+    if type is None and base is None:
+        raise Refused("bad-body", "Give `type`, `base` or both.", parameter="type")
+    await request.app[CONTROL].set_type(row.sha256, None if type is None else str(type), base)
+    return views.answer(views.model(await one_model(request)))
+
+
 def routes() -> list[web.RouteDef]:
     """The routes of this file."""
     return [
         web.get("/api/v1/models", listing),
         web.get("/api/v1/models/{sha256}", one),
+        web.post("/api/v1/models/{sha256}/type", set_type),
     ]

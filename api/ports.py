@@ -126,6 +126,10 @@ class Control(Protocol):
         """
         ...
 
+    async def set_type(self, sha256: str, type: str | None, base: str | None) -> None:
+        """Keep a person's word on what a content is; links and held files follow."""
+        ...
+
     def inbox(self, watch: str | None) -> Path | None:
         """The folder that uploads go to: the first inbox, or the named one; None when there is none."""
         ...

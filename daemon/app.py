@@ -188,7 +188,7 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
 
     reloader = Reloader(house, apply, os.environ)
     pulse = Pulse(house.store, lambda: running.tasks, intake.silent)
-    control = running.control = Control(house, intake, conveyor, lanes, started, reloader, pulse)
+    control = running.control = Control(house, intake, conveyor, lanes, started, reloader, pulse, projection.ask)
     running.spawn(feed.pump(), "feed")
     running.spawn(conveyor.run(), "conveyor")
     running.spawn(projection.run(), "projection")

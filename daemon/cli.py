@@ -19,6 +19,7 @@ from .commands.init import init
 from .commands.jobs import jobs
 from .commands.life import check, completion, run, version
 from .commands.links import links
+from .commands.models import models
 from .commands.reload import reload
 from .commands.rescan import rescan
 from .commands.scan import scan
@@ -43,6 +44,7 @@ COMMANDS = (
     jobs,
     rescan,
     add,
+    models,
     targets,
     links,
     deploy,

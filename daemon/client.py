@@ -64,14 +64,16 @@ class Client:
         given = {name: value for name, value in query.items() if value is not None}
         return self._ask("GET", f"{path}?{urlencode(given)}" if given else path)
 
-    def post(self, path: str) -> Row:
-        """POST below /api/v1, without a body."""
-        return self._ask("POST", path)
+    def post(self, path: str, body: Mapping[str, object] | None = None) -> Row:
+        """POST below /api/v1, with a body of JSON or none."""
+        return self._ask("POST", path, body)
 
-    def _ask(self, method: str, path: str) -> Row:
+    def _ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Row:
+        headers = {**self._headers(), **({"Content-Type": "application/json"} if body is not None else {})}
+        data = None if body is None else json.dumps(body).encode()
         with closing(self._open()) as connection:
             try:
-                connection.request(method, BASE + path, headers=self._headers())
+                connection.request(method, BASE + path, data, headers)
                 return _answer(connection.getresponse())
             except (OSError, http.client.HTTPException) as error:
                 raise _gone(error) from error

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .. import __version__
@@ -18,6 +18,7 @@ from ..rules.pipeline import decide
 from ..rules.terms import Facts, Job, JobState, Lane, Mode
 from ..store import deeds, files, jobs
 from ..store.history import Happening, tell
+from . import overriding
 from .conveyor import Conveyor
 from .house import House
 from .intake import Intake
@@ -38,10 +39,12 @@ class Control:
         started: float,
         reloader: Reloader,
         pulse: Pulse,
+        on_deploy: Callable[..., None] = lambda *sha256s: None,
     ) -> None:
         self._house, self._intake, self._conveyor = house, intake, conveyor
         self._lanes, self._started = lanes, started
         self._reloader, self._pulse = reloader, pulse
+        self._on_deploy = on_deploy
         self.ready = False
 
     def status(self) -> DaemonStatus:
@@ -133,6 +136,11 @@ class Control:
         known_facts: Facts = known_as(facts, known)
         verdict = decide(house.pipeline(watch), known_facts, known, house.store.now())
         return as_json(explanation(known_facts, verdict))
+
+    async def set_type(self, sha256: str, type: str | None, base: str | None) -> None:
+        """Keep a person's word on what a content is; links and held files follow."""
+        await overriding.set_type(self._house, sha256, type, base)
+        self._on_deploy(sha256)
 
     def inbox(self, watch: str | None) -> Path | None:
         """The folder that uploads go to."""

@@ -207,7 +207,7 @@ def _commit(c: sqlite3.Connection, group: list[_Ticket[object]]) -> None:
             try:
                 ticket.value = ticket.work(c)
                 ticket.ran = True
-            except Exception as error:  # noqa: BLE001  # not swallowed: handed to the one who asked; its group goes on
+            except Exception as error:  # not swallowed: handed to the one who asked; its group goes on
                 if isinstance(error, sqlite3.Error) and _is_full(error):
                     raise  # the whole group waits for room
                 ticket.error = error

@@ -135,6 +135,17 @@ def hold(c: sqlite3.Connection, file_id: int, note: str) -> None:
     c.execute("UPDATE files SET end_kind='held', end_at=NULL WHERE id=? AND present=1 AND end_kind IS NULL", (file_id,))
 
 
+def held_of(c: sqlite3.Connection, sha256: str) -> list[FileRow]:
+    """The units of a content that wait for a person."""
+    rows = c.execute(f"SELECT {FILE_COLUMNS} FROM files WHERE sha256=? AND state='held' AND lead IS NULL ORDER BY id", (sha256,))
+    return [file_row(r) for r in rows]
+
+
+def queued(c: sqlite3.Connection, file_id: int) -> None:
+    """A unit that waited for a person is worked on again."""
+    c.execute("UPDATE files SET state='queued', note='' WHERE id=? OR (lead=? AND present=1)", (file_id, file_id))
+
+
 def forget_stamp(c: sqlite3.Connection, file_id: int) -> None:
     """Have a unit looked at anew: no stamp on disk equals the one it has from now on."""
     c.execute("UPDATE files SET mtime_ns=-1 WHERE id=? AND present=1", (file_id,))
@@ -147,7 +158,7 @@ def set_state(c: sqlite3.Connection, file_id: int, state: str, note: str = "") -
 
 def settle(c: sqlite3.Connection, file_id: int) -> None:
     """Nothing more is to be done with a unit: what its actions left where it is counts as done."""
-    c.execute("UPDATE files SET state='done' WHERE (id=?1 OR lead=?1) AND present=1 AND state='queued'", (file_id,))
+    c.execute("UPDATE files SET state='done' WHERE (id=?1 OR (lead=?1 AND present=1)) AND state='queued'", (file_id,))
 
 
 def depart(c: sqlite3.Connection, watch: str, path: Path) -> list[tuple[int, Path]]:

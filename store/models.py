@@ -87,6 +87,12 @@ def deployable(c: sqlite3.Connection) -> list[ModelRow]:
     return [model_row(r) for r in c.execute(f"SELECT {MODEL_COLUMNS} FROM models WHERE wanted IS NOT NULL ORDER BY id")]
 
 
+def word_of(c: sqlite3.Connection, sha256: str) -> tuple[str | None, str | None]:
+    """The user's word on a content: type and base, None where nothing was said."""
+    row = c.execute("SELECT type, base FROM overrides WHERE sha256=?", (sha256,)).fetchone()
+    return (row[0], row[1]) if row else (None, None)
+
+
 def override(c: sqlite3.Connection, sha256: str, type: str | None, base: str | None, now: float) -> None:
     """Keep the user's word on a content's type and base; it wins from now on."""
     c.execute(

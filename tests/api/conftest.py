@@ -29,7 +29,7 @@ from dropdock.rules.terms import (
     Status,
     Verdict,
 )
-from dropdock.store import files, history, jobs, links
+from dropdock.store import files, history, jobs, links, models
 from dropdock.store.database import Database
 from dropdock.store.history import Happening
 from dropdock.store.rows import LinkRow
@@ -88,6 +88,9 @@ class FakeControl:
     async def explain(self, path: Path) -> str | None:
         self.asked.append(path)
         return self.explained.get(path)
+
+    async def set_type(self, sha256: str, type: str | None, base: str | None) -> None:
+        await self.store.write(models.override, sha256, type, base, 1.0)
 
     def inbox(self, watch: str | None) -> Path | None:
         return self.box if watch in (None, "inbox") else None

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from dropdock.store import datasets, history, jobs
+from dropdock.store import datasets, history, jobs, models
 
 SHA = "ab" * 32
 
@@ -252,3 +252,14 @@ async def test_a_body_that_is_no_json_object_is_refused(client, body, type_, sta
     """JSON is asked for by type, form and size."""
     found = await post(client, "/explain", status, data=body, headers={"Content-Type": type_})
     assert found["status"] == status
+
+
+async def test_a_persons_word_on_a_model_is_kept_and_checked(face, client, full):
+    """Type and base are set by digest; a type that is none, a base that is no word, or nothing at all is refused by name."""
+    sha256 = (await face.store.read(models.listing))[0].sha256
+    answer = await client.post(f"/api/v1/models/{sha256}/type", json={"type": "vae", "base": "sdxl"})
+    assert answer.status == 200 and (await answer.json())["type"] == "vae"
+    for body in ({"type": "picture"}, {"base": "../x"}, {"base": 3}, {}):
+        refused = await client.post(f"/api/v1/models/{sha256}/type", json=body)
+        assert refused.status == 400 and (await refused.json())["type"].endswith("bad-body")
+    assert (await client.post("/api/v1/models/ffffff/type", json={"type": "vae"})).status == 404

@@ -1,0 +1,130 @@
+"""models: what is kept, and a person's word on what it is."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import click
+
+from .common import ask, clean, config_option, json_option, print_json, print_table, rows, size, stop
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@config_option
+@click.pass_context
+def models(ctx: click.Context, as_json: bool) -> None:
+    """Show the models that are kept or tracked, and say what one is.
+
+    \b
+    Example:
+      dropdock models
+      dropdock models show 3f9a11
+      dropdock models set-type 3f9a11 --type lora --base sdxl
+    """
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(listing, type=None, base=None, name=None, limit=200, as_json=as_json)
+
+
+@models.command("list")
+@click.option("--type", metavar="TYPE", help="Only this type, like lora.")
+@click.option("--base", metavar="BASE", help="Only this base, like sdxl.")
+@click.option("--name", metavar="PART", help="Only names with this part.")
+@click.option("--limit", "-n", type=click.IntRange(1, 1000), default=200, show_default=True, help="How many at most.")
+@json_option
+@config_option
+def listing(type: str | None, base: str | None, name: str | None, limit: int, as_json: bool) -> None:
+    """List models, the oldest first. With --json one object a line.
+
+    \b
+    Example:
+      dropdock models list --type lora --base flux1
+    """
+    answer = ask(lambda client: client.get("/models", type=type, base=base, name=name, limit=limit))
+    found = rows(answer, "models")
+    if as_json:
+        for row in found:
+            print_json(row)
+        return
+    cells = (
+        (
+            str(r["sha256"])[:12],
+            r["name"],
+            r["type"],
+            r["base"],
+            f"{float(str(r['confidence'])):.2f}",
+            size(r["size"]),
+            r["wanted"] or "",
+        )
+        for r in found
+    )
+    print_table(("sha256", "name", "type", "base", "sure", "size", "wanted by"), cells, "no models")
+    if answer.get("next"):
+        click.echo(f"the first {limit} of them; more with --limit or over the API")
+
+
+@models.command()
+@click.argument("model", metavar="MODEL")
+@json_option
+@config_option
+def show(model: str, as_json: bool) -> None:
+    """Show one model: what it is, on what evidence, its names and links.
+
+    MODEL is a SHA-256, its first six digits or more, or the exact name.
+
+    \b
+    Example:
+      dropdock models show style.safetensors
+    """
+    answer = ask(lambda client: client.get(f"/models/{quote(model, safe='')}"))
+    if as_json:
+        print_json(answer)
+        return
+    for key in (
+        "sha256",
+        "name",
+        "size",
+        "type",
+        "base",
+        "variant",
+        "subfamily",
+        "precision",
+        "lora_format",
+        "confidence",
+        "blob",
+        "wanted",
+    ):
+        if answer.get(key) is not None:
+            click.echo(clean(f"{key:12} {answer[key]}"))
+    facts = answer.get("facts")
+    evidence = facts.get("evidence") if isinstance(facts, dict) else None
+    for e in evidence if isinstance(evidence, list) else ():
+        click.echo(clean(f"  {e['says']} ({e['weight']:g}, {e['source']}): {e['text']}"))
+    for link in rows(answer, "links"):
+        click.echo(clean(f"  {link['state']:10} {link['at']}"))
+
+
+@models.command("set-type")
+@click.argument("model", metavar="MODEL")
+@click.option("--type", metavar="TYPE", help="What it is: lora, checkpoint, vae, … (docs/models.md).")
+@click.option("--base", metavar="BASE", help="What it is for: sdxl, flux1, wan, … (docs/models.md).")
+@json_option
+@config_option
+def set_type(model: str, type: str | None, base: str | None, as_json: bool) -> None:
+    """Say what a model is.
+
+    Your word is kept by the model's content and wins from now on, also when the same file comes again. Its links follow, and what the
+    rules held because it was unsure is decided again.
+
+    \b
+    Example:
+      dropdock models set-type style.safetensors --type lora --base sdxl
+    """
+    if type is None and base is None:
+        stop("give --type, --base or both", 2)
+    body = {key: value for key, value in (("type", type), ("base", base)) if value is not None}
+    answer = ask(lambda client: client.post(f"/models/{quote(model, safe='')}/type", body))
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo(clean(f"{answer['name']}: {answer['type']} {answer['base']}"))
