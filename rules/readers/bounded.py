@@ -45,8 +45,5 @@ class Bounded(io.RawIOBase):
     def tell(self) -> int:
         return self._file.tell()
 
-    def readable(self) -> bool:
-        return True
-
     def seekable(self) -> bool:
         return True

@@ -6,22 +6,13 @@ binary file called .txt is never read as words.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 MAX_CAPTION = 64 << 10
 CAPTION_SUFFIXES = (".txt", ".caption")
 _CONTROL = dict.fromkeys(set(range(32)) - {9, 10, 12, 13})
 
 
-def read_caption(path: Path) -> str | None:
-    """The text of the caption at `path`, stripped; None when it is too long or no text. Raises OSError as opening does."""
-    with path.open("rb") as file:
-        data = file.read(MAX_CAPTION + 1)
-    return caption_text(data)
-
-
 def caption_text(data: bytes) -> str | None:
-    """The caption that `data` is, or None. Pure."""
+    """The caption that `data` is, stripped; None when it is too long, in another encoding, or binary. Pure."""
     if len(data) > MAX_CAPTION:
         return None
     try:

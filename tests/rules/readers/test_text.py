@@ -1,9 +1,7 @@
 """Captions are small clean UTF-8 text."""
 
-from pathlib import Path
-
 import pytest
-from dropdock.rules.readers.text import MAX_CAPTION, read_caption
+from dropdock.rules.readers.text import MAX_CAPTION, caption_text
 
 
 @pytest.mark.parametrize(
@@ -18,8 +16,6 @@ from dropdock.rules.readers.text import MAX_CAPTION, read_caption
         (b"x" * (MAX_CAPTION + 1), None),
     ],
 )
-def test_captions(tmp_path: Path, raw: bytes, text: str | None) -> None:
+def test_captions(raw: bytes, text: str | None) -> None:
     """Valid text comes back stripped; binary, other encodings and long files are no captions."""
-    path = tmp_path / "x.txt"
-    path.write_bytes(raw)
-    assert read_caption(path) == text
+    assert caption_text(raw) == text
