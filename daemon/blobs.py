@@ -186,6 +186,20 @@ class Blobs:
         return replace(prepared, outcome=replace(prepared.outcome, note=note, undo=()))
 
 
+async def kept_blob(house: House, sha256: str, ask: Callable[..., None]) -> Path | None:
+    """The hub's blob of a content, or None. One that was changed behind our back is not it any more.
+
+    Raises NoRoom, so that the job waits, until the changed one is taken in as what it became; `ask` sees to that.
+    """
+    for row in await house.store.read(blobs.blobs, [sha256]):
+        found = await asyncio.to_thread(hands.fingerprint, row.blob)
+        if found is not None and found != row.left and (row.left is not None or found.size != row.size):
+            ask(sha256)
+            raise disk.NoRoom(f"{row.blob} was changed behind our back: it is hashed anew first")
+        return row.blob if found is not None else None
+    return None
+
+
 def _job(row: BlobRow) -> NewJob:
     return NewJob(f"{WORD}:{row.sha256}", Lane.HASH, f"hash anew {row.blob.name}", {"blob": row.sha256}, delay=QUIET)
 

@@ -39,10 +39,11 @@ from ..rules.terms import (
     Prepared,
     Status,
 )
-from ..store import codec, datasets, files, history, jobs, models
+from ..store import codec, datasets, files, history, jobs
 from ..store.jobs import NewJob
 from ..store.rows import FileRow
 from ..store.store import Entry
+from .blobs import kept_blob
 from .conveyor import as_data, as_list, lane_of
 from .house import House
 
@@ -184,12 +185,7 @@ class Performer:
         facts = codec.loads(Facts, lead.facts) if lead.facts else Facts(lead.path, Kind(lead.kind), lead.stamp.size)
         kept = None
         if digests is not None:
-            model = await house.store.read(models.get, digests.sha256)
-            kept = (
-                model.blob
-                if model is not None and model.in_hub and await asyncio.to_thread(os.path.lexists, model.blob)
-                else None
-            )
+            kept = await kept_blob(house, digests.sha256, self._on_deploy)
         slug = self._slug(action) if action.verb in ("unpack", "dataset") else None
         holdings = await house.store.read(datasets.holdings, slug) if slug else None
         unit = {row.path: row.stamp for row in rows if row.present}

@@ -250,3 +250,25 @@ def test_looking_for_a_lost_file_prefers_the_very_one(tmp_path: Path) -> None:
     assert find(left, [tmp_path / "a", tmp_path / "b"]) == one
     assert find(left, [tmp_path / "a", tmp_path / "gone"]) == copy
     assert find(left, [tmp_path / "c"]) is None
+
+
+async def test_the_same_file_dropped_again_is_not_thrown_away_for_a_changed_blob(tmp_path: Path) -> None:
+    """before: the hub's blob was changed -> its original is dropped again -> both contents are in the hub, neither in the trash."""
+    home = Home(tmp_path)
+    async with watched(home) as o:
+        model = await kept(o)
+        again = home.drop("again.safetensors", model.blob.read_bytes())
+        model.blob.write_bytes(
+            write_safetensors(tmp_path / "new", {"lora_unet_x.lora_down.weight": ("F16", (8, 64))}).read_bytes()
+        )
+        old(o, model.blob, 1800)
+        changed = sha(model.blob)
+        await o.arrive(again)
+        await o.work(Lane.HASH)
+        assert again.exists()
+        await look(o)
+        o.home.clock.at += 120
+        await o.work(Lane.HASH)
+        await look(o)
+        assert {p.parent.name for p in home.hub.glob("??/*/*.safetensors")} == {model.sha256, changed}
+        assert not list(tmp_path.glob("*/.dropdock/trash/*/*.safetensors"))
