@@ -14,7 +14,7 @@ import tarfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
@@ -194,13 +194,35 @@ class ZipReader:
         self._file.close()
 
 
-class TarReader:
-    """Reads the members of a tar, plain or packed, in one pass; checks each as it comes, so nothing is trusted in advance."""
+class _Told:
+    """An open file that tells of every read, as the fraction 0..1 of it that lies before the next one. Whoever is told may raise."""
 
-    def __init__(self, path: Path, limits: UnpackLimits) -> None:
+    def __init__(self, file: BinaryIO, size: int, tick: Callable[[float], None]) -> None:
+        self._file, self._size, self._tick = file, max(1, size), tick
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        """Some bytes, once it was told."""
+        self._tick(min(1.0, self._file.tell() / self._size))
+        return self._file.read(size)
+
+
+class TarReader:
+    """Reads the members of a tar, plain or packed, in one pass; checks each as it comes, so nothing is trusted in advance.
+
+    `tick` hears the fraction of the archive that was read at every read, also while an unwanted member is skipped, and may raise.
+    """
+
+    def __init__(self, path: Path, limits: UnpackLimits, tick: Callable[[float], None] = lambda fraction: None) -> None:
         self._limits = limits
         self._packed = path.stat().st_size
-        self._tar = tarfile.open(path, "r:*")  # noqa: SIM115  # closed by close()
+        self._file = path.open("rb")
+        try:
+            told = cast(BinaryIO, _Told(self._file, self._packed, tick))
+            self._tar = tarfile.open(fileobj=told, mode="r:*")  # noqa: SIM115  # closed by close()
+        except BaseException:
+            self._file.close()
+            raise
 
     def __iter__(self) -> Iterator[tuple[Member, BinaryIO]]:
         seen: list[Member] = []
@@ -227,6 +249,7 @@ class TarReader:
     def close(self) -> None:
         """Close the archive."""
         self._tar.close()
+        self._file.close()
 
 
 def is_zip(path: Path) -> bool:

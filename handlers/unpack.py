@@ -1,51 +1,30 @@
 """unpack: an archive of pictures becomes (a part of) a dataset, whole or not at all.
 
-What must hold: everything is unpacked, decoded and named in a staging folder on the dataset's volume; a new dataset appears by one
-rename, an addition by one journalled list of renames; pictures lie byte for byte as they came; one that does not decode is
-quarantined alone; an archive that must not be unpacked is quarantined whole and leaves nothing behind; the archive itself ends in
-the trash, so that what was not taken (junk, duplicates, texts without a picture) can still be had from it.
+What must hold: everything is unpacked and decoded in a staging folder on the dataset's volume, which is gone whatever happens; one
+picture that does not decode is quarantined alone; an archive that must not be unpacked is quarantined whole; pictures are told by their
+content where the name says nothing of it; no byte is written where there is no room for it.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from threading import BoundedSemaphore
 from typing import BinaryIO
 
 from ..rules.header import Damaged
-from ..rules.readers import archives
-from ..rules.terms import Aside, Caption, End, Ended, Item, Kind, Lane, Mode, Move, Outcome, Param, Prepared, Stamp, Status
+from ..rules.readers import archives, images
+from ..rules.terms import End, Kind, Lane, Mode, Param, Prepared, Status
 from . import aside, disk, members, pictures, texts
-from .dataset import names_on_disk
+from .assembly import Assembly, Left, Picture, Pile
 from .members import Member, Refused
-from .placing import Placer, key
+from .placing import key
+from .room import Room, full_is_no_room
 from .task import Simple, Task, Tools, UnpackLimits, failed, skipped, staging
 
 IN_MEMORY = 64 << 20  # bytes; larger members are written before they are examined
-SUFFIXES = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "gif": ".gif", "bmp": ".bmp", "tiff": ".tif", "avif": ".avif"}
-
-
-@dataclass(slots=True)
-class _Picture:
-    """One picture in staging: `raw` is where its bytes lie, `name` what the archive calls it."""
-
-    name: str
-    raw: Path
-    found: Future[pictures.Examined | Damaged]
-
-
-@dataclass(slots=True)
-class _Pile:
-    """What came out of the archive."""
-
-    pictures: list[_Picture] = field(default_factory=list)
-    captions: dict[str, str] = field(default_factory=dict)  # key of the path without suffix -> text
-    caption_bytes: dict[str, bytes] = field(default_factory=dict)
-    left: list[str] = field(default_factory=list)  # members that are neither
 
 
 class Unpack(Simple):
@@ -56,34 +35,36 @@ class Unpack(Simple):
     def dataset_of(self, task: Task) -> str | None:
         return task.action.text("dataset")
 
+    @full_is_no_room()
     def prepare(self, task: Task, tools: Tools) -> Prepared:
         if task.watch is not None and task.watch.mode is Mode.LIBRARY:
             return skipped("a library's file stays where it lies")
         if task.lead not in task.unit:
             return skipped("it was taken in already")
-        limits = _limits(tools.limits, task.action.params)
         staged = staging(tools, tools.places.datasets, task)
         try:
-            pile = _take_out(task.lead, staged, limits, tools)
-        except Refused as error:
-            disk.clear(staged)
-            return aside.put_aside(task, tools, End.QUARANTINE, str(error), status=Status.FAILED)
-        except members.DAMAGE as error:
-            disk.clear(staged)
-            if isinstance(error, OSError) and error.errno is not None and not _about(error, task.lead):
-                raise  # the disk, not the archive
-            return aside.put_aside(task, tools, End.QUARANTINE, f"damaged archive: {str(error)[:200]}", status=Status.FAILED)
+            prepared = _prepared(task, tools, staged)
         except BaseException:
             disk.clear(staged)
             raise
-        if not pile.pictures:
+        if staged not in prepared.staging:
             disk.clear(staged)
-            return failed("there is no picture in it")
-        return _Assembly(task, tools, staged, pile).prepared()
+        return prepared
 
 
-def _about(error: OSError, archive: Path) -> bool:
-    return error.filename is not None and os.fspath(error.filename) == os.fspath(archive)
+def _prepared(task: Task, tools: Tools, staged: Path) -> Prepared:
+    """The answer; when it does not name the staging folder nothing in there is needed."""
+    try:
+        pile = _take_out(task.lead, staged, _limits(tools.limits, task.action.params), tools)
+    except Refused as error:
+        return aside.put_aside(task, tools, End.QUARANTINE, str(error), status=Status.FAILED)
+    except members.DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk, not the archive
+        return aside.put_aside(task, tools, End.QUARANTINE, f"damaged archive: {str(error)[:200]}", status=Status.FAILED)
+    if not pile.pictures:
+        return failed("there is no picture in it")
+    return Assembly(task, tools, staged, pile).prepared()
 
 
 def _limits(usual: UnpackLimits, params: object) -> UnpackLimits:
@@ -91,25 +72,44 @@ def _limits(usual: UnpackLimits, params: object) -> UnpackLimits:
     return replace(usual, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
 
 
-# ---------------------------------------------------------------- out of the archive
+@dataclass(slots=True)
+class _Desk:
+    """Where members are written and examined: the threads, how many members may be in memory, and the room on the disk."""
+
+    pile: Pile
+    pool: ThreadPoolExecutor
+    gate: BoundedSemaphore
+    room: Room
+    tools: Tools
+    lost: list[BaseException]  # what went wrong in a thread
+
+    def written(self, job: Future[pictures.Examined | Damaged], size: int) -> None:
+        """A member is written and examined, or it failed."""
+        self.gate.release()
+        self.room.done(size)
+        if error := job.exception():
+            self.lost.append(error)
 
 
-def _take_out(archive: Path, staged: Path, limits: UnpackLimits, tools: Tools) -> _Pile:
-    reader = members.ZipReader(archive, limits) if members.is_zip(archive) else members.TarReader(archive, limits)
+def _take_out(archive: Path, staged: Path, limits: UnpackLimits, tools: Tools) -> Pile:
+    reader = _reader(archive, limits, tools)
     try:
-        declared = sum(m.size for m in reader.members) if isinstance(reader, members.ZipReader) else archive.stat().st_size * 2
+        declared = _declared(reader, archive)
         disk.need_room(staged, declared + disk.COPY_MARGIN, tools.floor)
         raw = staged / "raw"
         raw.mkdir()
-        pile = _Pile()
+        pile = Pile()
         with ThreadPoolExecutor(tools.threads, thread_name_prefix="unpack") as pool:
-            gate = BoundedSemaphore(tools.threads * 3)  # members in memory at once
+            room = Room(staged, tools.floor + disk.COPY_MARGIN)
+            desk = _Desk(pile, pool, BoundedSemaphore(tools.threads * 3), room, tools, [])
             done = 0
             for n, (member, stream) in enumerate(_wanted(reader, pile)):
-                with stream:
-                    _keep(member, stream, raw / f"{n:06d}", pile, pool, gate)
+                _keep(member, stream, raw / f"{n:06d}", desk)
                 done += member.size
-                tools.tick(0.9 * done / max(1, declared))
+                if isinstance(reader, members.ZipReader):  # a tar tells of itself
+                    tools.tick(0.9 * min(1.0, done / max(1, declared)))
+                if desk.lost:
+                    raise desk.lost[0]
             for picture in pile.pictures:
                 picture.found.result()
         return pile
@@ -117,39 +117,75 @@ def _take_out(archive: Path, staged: Path, limits: UnpackLimits, tools: Tools) -
         reader.close()
 
 
-def _wanted(reader: members.ZipReader | members.TarReader, pile: _Pile) -> Iterator[tuple[Member, BinaryIO]]:
+def _reader(archive: Path, limits: UnpackLimits, tools: Tools) -> members.ZipReader | members.TarReader:
+    if members.is_zip(archive):
+        return members.ZipReader(archive, limits)
+    return members.TarReader(archive, limits, lambda fraction: tools.tick(0.9 * fraction))
+
+
+def _declared(reader: members.ZipReader | members.TarReader, archive: Path) -> int:
+    """Bytes that will be written for sure: a ZIP's directory says it, a tar is not asked before it is read."""
+    if isinstance(reader, members.TarReader):
+        return 0
+    return sum(m.size for m in reader.members if archives.kind_by_name(m.name) is Kind.IMAGE)
+
+
+def _wanted(reader: members.ZipReader | members.TarReader, pile: Pile) -> Iterator[tuple[Member, BinaryIO]]:
+    """The members that are pictures or texts, each open; a text longer than captions are stays in the archive like anything else."""
     for member, stream in reader:
-        if archives.is_junk(member.name):
-            continue
-        if archives.kind_by_name(member.name) in (Kind.IMAGE, Kind.CAPTION):
-            yield member, stream
-        else:
-            pile.left.append(member.name)
+        with stream:
+            if archives.is_junk(member.name):
+                continue
+            kind = _kind(member, stream)
+            if kind is Kind.IMAGE:
+                yield member, stream
+            elif kind is Kind.CAPTION and member.size <= texts.MAX_CAPTION:
+                _read_caption(member, stream, pile)
+            else:
+                pile.left.append(Left(member.name, member.size))
 
 
-def _keep(member: Member, stream: BinaryIO, raw: Path, pile: _Pile, pool: ThreadPoolExecutor, gate: BoundedSemaphore) -> None:
-    if archives.kind_by_name(member.name) is Kind.CAPTION:
-        data = _exactly(stream, member) if member.size <= texts.MAX_CAPTION else b""
-        text, plain = texts.decode(data)
-        stem = key(str(PurePosixPath(member.name).with_suffix("")))
-        if text.strip() and stem not in pile.captions:
-            pile.captions[stem] = text.strip()
-            pile.caption_bytes[stem] = data if plain else text.encode()
-        else:
-            pile.left.append(member.name)
-        return
-    gate.acquire()
+def _kind(member: Member, stream: BinaryIO) -> Kind:
+    """What a member is; by its first bytes where it is called a text, or has no suffix at all."""
+    kind = archives.kind_by_name(member.name)
+    if kind is not Kind.CAPTION and PurePosixPath(member.name).suffix:
+        return kind
+    head = stream.read(16)
+    stream.seek(0)
+    return Kind.IMAGE if images.sniff(head) else kind
+
+
+def _read_caption(member: Member, stream: BinaryIO, pile: Pile) -> None:
+    data = _exactly(stream, member)
+    text, plain = texts.decode(data)
+    stem = key(str(PurePosixPath(member.name).with_suffix("")))
+    if text.strip() and stem not in pile.captions:
+        pile.captions[stem] = text.strip()
+        pile.caption_bytes[stem] = data if plain else text.encode()
+    else:
+        pile.left.append(Left(member.name, member.size))
+
+
+def _keep(member: Member, stream: BinaryIO, raw: Path, desk: _Desk) -> None:
+    """Have a picture written and examined; waits while too many are in memory. Raises disk.NoRoom, Refused."""
+    desk.gate.acquire()
+    try:
+        desk.room.ask(member.size)
+    except disk.NoRoom:
+        desk.gate.release()
+        raise
     try:
         if member.size <= IN_MEMORY:
-            job = pool.submit(_write_and_examine, raw, _exactly(stream, member))
+            job = desk.pool.submit(_write_and_examine, raw, _exactly(stream, member))
         else:
-            _spool(stream, member, raw)
-            job = pool.submit(_examine_file, raw)
+            _spool(stream, member, raw, desk.tools)
+            job = desk.pool.submit(_examine_file, raw)
     except BaseException:
-        gate.release()
+        desk.gate.release()
+        desk.room.done(member.size)
         raise
-    job.add_done_callback(lambda _: gate.release())
-    pile.pictures.append(_Picture(member.name, raw, job))
+    job.add_done_callback(lambda done: desk.written(done, member.size))
+    desk.pile.pictures.append(Picture(member.name, raw, job))
 
 
 def _exactly(stream: BinaryIO, member: Member) -> bytes:
@@ -159,10 +195,11 @@ def _exactly(stream: BinaryIO, member: Member) -> bytes:
     return data
 
 
-def _spool(stream: BinaryIO, member: Member, raw: Path) -> None:
+def _spool(stream: BinaryIO, member: Member, raw: Path, tools: Tools) -> None:
     left = member.size
     with raw.open("xb") as out:
         while chunk := stream.read(1 << 20):
+            tools.tick(0.0)  # raises when the job was cancelled
             left -= len(chunk)
             if left < 0:
                 break
@@ -179,114 +216,3 @@ def _write_and_examine(raw: Path, data: bytes) -> pictures.Examined | Damaged:
 def _examine_file(raw: Path) -> pictures.Examined | Damaged:
     with raw.open("rb") as file:
         return pictures.examine(file)
-
-
-# ---------------------------------------------------------------- into the dataset
-
-
-class _Assembly:
-    """Arranges the pile as the dataset's folder in staging and says which moves make it real."""
-
-    def __init__(self, task: Task, tools: Tools, staged: Path, pile: _Pile) -> None:
-        self.task, self.tools, self.staged, self.pile = task, tools, staged, pile
-        self.slug = task.holdings.slug if task.holdings else task.action.text("dataset")
-        self.home = tools.places.datasets / self.slug
-        self.tree = staged / "tree"
-        self.tree.mkdir()
-        self.new = not os.path.lexists(self.home)
-        self.placer = Placer(task.holdings, () if self.new else names_on_disk(self.home))
-        self.items: list[Item] = []
-        self.captions: list[Caption] = []
-        self.broken: list[tuple[Path, str, str]] = []
-        self.duplicates = 0
-        self.used: set[str] = set()
-
-    def prepared(self) -> Prepared:
-        """The whole answer."""
-        top = members.strip_top([*(p.name for p in self.pile.pictures), *self.pile.captions])
-        for picture in sorted(self.pile.pictures, key=lambda p: p.name):
-            rel = "/".join(PurePosixPath(picture.name).parts[top:])
-            found = picture.found.result()
-            if isinstance(found, Damaged):
-                self.broken.append((picture.raw, PurePosixPath(picture.name).name, f"{found.reason}: {found.text}"))
-            else:
-                self._place(picture, rel, found)
-        disk.sync_volume(self.staged)
-        return self._answer()
-
-    def _place(self, picture: _Picture, rel: str, found: pictures.Examined) -> None:
-        right = SUFFIXES.get(found.image.format, "")
-        placed = self.placer.place(rel if PurePosixPath(rel).suffix else rel + right, found)
-        stem = key(str(PurePosixPath(picture.name).with_suffix("")))
-        self.used.add(stem)
-        if placed.same_as is not None:
-            self.duplicates += 1
-            return
-        target = self.tree / PurePosixPath(placed.rel)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(picture.raw, target)
-        self.items.append(
-            Item(
-                self.slug,
-                placed.rel,
-                found.digests.sha256,
-                found.digests.xxh3,
-                disk.stamp(target),
-                found.image,
-                found.dhash,
-                placed.flags,
-                str(self.task.lead),
-            )
-        )
-        text = self.pile.captions.get(stem)
-        if text is not None:
-            beside = target.with_suffix(".txt")
-            beside.write_bytes(self.pile.caption_bytes[stem])
-            self.captions.append(Caption(self.slug, placed.rel, "", text, "imported", stamp=disk.stamp(beside)))
-
-    def _answer(self) -> Prepared:
-        task, tools = self.task, self.tools
-        into: list[Move] = []
-        if self.items and self.new:
-            into.append(Move(self.tree, self.home))
-        else:
-            for path in sorted(p for p in self.tree.rglob("*") if p.is_file()):
-                into.append(Move(path, self.home / path.relative_to(self.tree)))
-        until = task.now + tools.retention
-        folder = aside.slot(tools, self.home, End.QUARANTINE, task)
-        bad: list[Move] = []
-        asides: list[Aside] = []
-        for raw, name, reason in self.broken:
-            target = disk.free_name(folder, name, lambda p: any(m.dst == p for m in bad))
-            bad.append(Move(raw, target))
-            asides.append(Aside(End.QUARANTINE, target, task.lead / name, reason, until))
-        stamps: dict[Path, Stamp | None] = dict(task.unit)
-        old = aside.moves_aside(tools, task, End.TRASH, stamps)
-        note = self._note()
-        asides += aside.asides(old, End.TRASH, note, until)
-        end = End.DATASET if self.items else End.TRASH
-        outcome = Outcome(
-            Status.DONE, note,
-            ended=tuple(Ended(m.src, end, self.home if self.items else m.dst, note) for m in old),
-            items=tuple(self.items), captions=tuple(self.captions), aside=tuple(asides),
-            undo=aside.way_back(old),  # what the pictures came to be is known by the items
-        )  # fmt: skip
-        return Prepared(outcome, (*into, *bad, *old), (self.staged,))
-
-    def _note(self) -> str:
-        orphans = len(self.pile.captions.keys() - self.used)
-        said = [
-            f"{len(self.items)} pictures into the dataset {self.slug}"
-            if self.items
-            else f"nothing new for the dataset {self.slug}"
-        ]
-        for count, text in (
-            (len(self.captions), "with their caption"),
-            (self.duplicates, "exact duplicates left out"),
-            (sum(1 for i in self.items if any(f.startswith("near") for f in i.flags)), "near duplicates flagged"),
-            (len(self.broken), "broken, in quarantine"),
-            (len(self.pile.left) + orphans, "other files stay in the archive"),
-        ):
-            if count:
-                said.append(f"{count} {text}")
-        return ", ".join(said)
