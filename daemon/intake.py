@@ -102,7 +102,7 @@ class Intake:
 
     async def _sleep(self, seconds: float | None) -> None:
         try:
-            async with asyncio.timeout(None if seconds is None else max(0.005, seconds)):
+            async with asyncio.timeout(None if seconds is None else max(0.0, seconds)):
                 await self._wake.wait()
         except TimeoutError:
             return

@@ -20,6 +20,7 @@ from ..rules import units
 from ..rules.terms import Arrival, Departure, Stamp, Watch
 
 EARLY = 0.2  # seconds between the looks at a closed archive, which takes no companions and can prove that it is whole
+APART = 0.4  # of the settle time between two looks at least: under a half, so that a first look that came late delays nothing
 LONGEST = 60.0  # seconds between looks at a path that nothing happens to
 _Group = tuple[str, str | None]  # (folder, key of units.key), or (folder that is one model, None)
 
@@ -197,7 +198,7 @@ class Settling:
         settle = self._watch.settle
         lone = entry.closed and units.is_archive(entry.path.name) and bool(look.whole) and look.writer is False
         if first:
-            return now + EARLY if lone and settle > EARLY else max(entry.event + settle, now + settle / 2)
+            return now + EARLY if lone and settle > EARLY else max(entry.event + settle, now + APART * settle)
         if grew:
             entry.why, entry.step = "is still growing", min(max(entry.step, settle / 2) * 2, 4 * settle)
             return now + entry.step

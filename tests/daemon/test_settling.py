@@ -65,6 +65,16 @@ def test_a_file_arrives_after_the_quiet_time() -> None:
     assert len(world.settling) == 0 and world.settling.next_deadline() is None and world.looks[-1][0] == 102.0
 
 
+@pytest.mark.parametrize("late", [0.0, 0.004, 0.15])
+def test_a_first_look_that_came_late_delays_nothing(late: float) -> None:
+    """The second look is due when the quiet time is over, not half of it after a first look that was late by a timer or a slow disk."""
+    settling = Settling(Watch("in", ROOT, Mode.INBOX))
+    settling.touch(ROOT / "x.png", 100.0, closed=True)
+    assert settling.due(101.0) == [ROOT / "x.png"]
+    settling.look(ROOT / "x.png", Look(Stamp(1, 0, 1, 1), writer=False), 101.0 + late)
+    assert settling.next_deadline() == 102.0
+
+
 def test_every_event_starts_the_quiet_time_anew() -> None:
     """A path is not taken while events keep coming."""
     world = World()
