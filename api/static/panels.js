@@ -46,7 +46,7 @@ export function watchList(watches, act) {
       el("div", { class: "line" },
         el("strong", {}, el("bdi", {}, watch.name)), badge(watch.mode, "quiet"),
         badge(watch.paused ? "paused" : watch.state, watch.paused ? "warn" : WATCHES[watch.state] || "busy"),
-        el("span", { class: "count" }, `${watch.files.toLocaleString()} files`),
+        el("span", { class: "count" }, ...(watch.scanned ? [`${watch.files.toLocaleString()} files at `, when(watch.scanned)] : ["not compared yet"])),
         el("span", { class: "verbs" },
           button("rescan", `r-${watch.name}`, () => act(`${at}/rescan`), `Rescan ${watch.name}`),
           button(verb, `p-${watch.name}`, () => act(`${at}/${verb}`), `${verb} ${watch.name}`))),

@@ -1,12 +1,14 @@
 """The status page in a real Chromium: it fills itself, follows the stream, takes files, and treats names as text."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import TestServer
 from dropdock.api.ports import Event
+from dropdock.store import history
 from dropdock.store.history import Happening
 from playwright.async_api import async_playwright, expect
 
@@ -58,6 +60,18 @@ async def opened(browser, serve, face, full):
         return page
 
     return open_page
+
+
+async def test_a_watch_says_when_its_files_were_counted(opened, face):
+    """The count is that of the last comparison, and says so; a watch that was never compared has none."""
+    await face.store.write(history.set_scanned, "inbox", face.store.now(), 1234, None)
+    page = await opened()
+    row = page.locator("#watches li")
+    await expect(row.filter(has_text="inbox").locator(".count")).to_have_text(
+        re.compile(r"^1,234 files at (\w+ \d+ )?\d\d:\d\d:\d\d$")
+    )
+    await expect(row.filter(has_text="comfy").locator(".count")).to_have_text("not compared yet")
+    assert page.wrong == []
 
 
 async def test_a_happening_arrives_as_a_row_and_its_name_stays_text(face, opened):
