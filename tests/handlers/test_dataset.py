@@ -1,5 +1,7 @@
 """dataset: one picture with its caption into a dataset, byte for byte, and never twice."""
 
+import errno
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -70,13 +72,87 @@ def test_no_room_for_a_copy_writes_nothing(tmp_path, monkeypatch):
 
 
 def test_the_same_picture_again_goes_to_the_trash_with_a_note(desk):
-    """What the dataset holds is not taken twice; its caption goes along to the trash."""
+    """What the dataset holds is not taken twice; a text that holds nothing goes along to the trash."""
     held = take(desk, desk.put("a.png", picture(1))).items[0]
     holdings = Holdings("cats", desk.datasets / "cats", frozenset({"a.png"}), {held.sha256: "a.png"})
-    outcome = take(desk, desk.put("b.png", picture(1)), desk.put("b.txt", b"again"), holdings=holdings)
+    outcome = take(desk, desk.put("b.png", picture(1)), desk.put("b.txt", b" \n"), holdings=holdings)
     assert outcome.status is Status.SKIPPED and "same picture as a.png" in outcome.note and outcome.items == ()
     assert {e.path.name: e.end for e in outcome.ended} == {"b.png": End.TRASH, "b.txt": End.TRASH}
     assert all(e.at.is_file() for e in outcome.ended) and list(tree(desk.datasets)) == ["cats/a.png"]
+
+
+@pytest.mark.parametrize("words", ["fenêtre".encode(), "fenêtre".encode("cp1252")])
+def test_the_caption_of_a_duplicate_goes_to_the_kept_picture_that_has_none(desk, words):
+    """b.png is a.png again, with words: a.png has them now, b.png lies in the trash; undo gives both back."""
+    held = take(desk, desk.put("a.png", picture(1))).items[0]
+    holdings = Holdings("cats", desk.datasets / "cats", frozenset({"a.png"}), {held.sha256: "a.png"})
+    lead, text = desk.put("b.png", picture(1)), desk.put("b.txt", words)
+    outcome = take(desk, lead, text, holdings=holdings)
+    assert snapshot(desk.datasets / "cats") == {"a.png": picture(1), "a.txt": "fenêtre".encode()}
+    (caption,) = outcome.captions
+    assert (caption.rel, caption.text, caption.source) == ("a.png", "fenêtre", "imported") and outcome.status is Status.DONE
+    assert caption.stamp == disk.stamp(desk.datasets / "cats/a.txt")
+    ends = {e.path.name: (e.end, e.at.is_file()) for e in outcome.ended}
+    assert ends == {"b.png": (End.TRASH, True), "b.txt": (End.DATASET, True)} and not desk.staging_left()
+    disk.carry_out(outcome.undo)
+    assert (lead.read_bytes(), text.read_bytes()) == (picture(1), words)
+
+
+@pytest.mark.parametrize("how", ["on record", "on disk", "picture gone"])
+def test_the_caption_of_a_duplicate_never_replaces_one(desk, how):
+    """The kept picture has a text, on record or only on the disk, or is gone: both go to the trash and the note says so."""
+    held = take(desk, desk.put("a.png", picture(1))).items[0]
+    captioned = frozenset({"a.png"} if how == "on record" else ())
+    holdings = Holdings("cats", desk.datasets / "cats", frozenset({"a.png"}), {held.sha256: "a.png"}, captioned=captioned)
+    if how == "on disk":
+        (desk.datasets / "cats/a.txt").write_bytes(b"mine")
+    elif how == "picture gone":
+        (desk.datasets / "cats/a.png").unlink()
+    before = snapshot(desk.datasets / "cats")
+    outcome = take(desk, desk.put("b.png", picture(1)), desk.put("b.txt", b"again"), holdings=holdings)
+    assert snapshot(desk.datasets / "cats") == before and outcome.captions == () and outcome.status is Status.SKIPPED
+    assert {e.path.name: e.end for e in outcome.ended} == {"b.png": End.TRASH, "b.txt": End.TRASH}
+    assert "the text that came now is in the trash too" in outcome.note and all(a.path.is_file() for a in outcome.aside)
+
+
+def test_a_picture_that_is_called_a_text_gets_the_right_suffix(desk):
+    """Content decides: pic_as.txt is pic_as.jpg in the dataset, byte for byte, so that no caption is ever written over it."""
+    photo = picture(3, form="JPEG")
+    outcome = take(desk, desk.put("pic_as.txt", photo), desk.put("pic_as.caption", b"a fox"))
+    assert snapshot(desk.datasets / "cats") == {"pic_as.jpg": photo, "pic_as.txt": b"a fox"}
+    assert outcome.items[0].rel == outcome.captions[0].rel == "pic_as.jpg"
+
+
+def test_a_companion_that_is_a_picture_is_left(desk):
+    """a.txt beside a.png is a JPEG: no caption is made of it, and it is not thrown away."""
+    other = picture(3, form="JPEG")
+    text = desk.put("a.txt", other)
+    outcome = take(desk, desk.put("a.png", picture(1)), text)
+    assert tree(desk.datasets).keys() == {"cats/a.png"} and text.read_bytes() == other
+    assert {e.path.name: e.end for e in outcome.ended} == {"a.png": End.DATASET, "a.txt": End.LEFT}
+
+
+def test_a_folder_that_is_a_file_in_the_dataset_gets_a_number(desk):
+    """The dataset has a file `sub`: sub/b.png is placed beside it."""
+    (desk.datasets / "cats").mkdir()
+    (desk.datasets / "cats/sub").write_bytes(b"put there by hand")
+    assert take(desk, desk.put("cats/sub/b.png", picture(1))).items[0].rel == "sub-2/b.png"
+    assert (desk.datasets / "cats/sub").read_bytes() == b"put there by hand"
+
+
+def test_a_disk_that_turns_out_full_is_no_room(tmp_path, monkeypatch):
+    """The copy fails for want of space although there seemed to be some: NoRoom, nothing is left, the inbox is as it was."""
+    with other_volume(tmp_path) as elsewhere:
+        desk = Desk(tmp_path, datasets=elsewhere / "datasets")
+        task = desk.task("dataset", desk.put("a.png", picture(1)), params={"name": "cats"})
+
+        def full(fd: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(disk.NoRoom):
+            desk.prepare(task)
+        assert (desk.inbox / "a.png").exists() and tree(desk.datasets) == {} and not desk.staging_left()
 
 
 def test_a_taken_name_gets_a_number_and_so_does_its_caption(desk):
