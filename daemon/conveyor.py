@@ -38,6 +38,7 @@ from ..rules.terms import (
 from ..store import files
 from ..store.files import Unit
 from ..store.jobs import NewJob
+from .errands import most_tries
 from .house import House
 from .readback import read_back
 
@@ -202,7 +203,8 @@ def plan_job(watch: Watch, lead: Path, stamps: Mapping[Path, Stamp], facts: Fact
     if verdict.actions:
         title = f"{', '.join(a.verb for a in verdict.actions)}: {lead.name}"
         payload = {"actions": [as_data(a) for a in verdict.actions], "step": 0, "stamp": as_list(stamp)}
-        return NewJob(f"perform:{key}", lane_of(verdict.actions), title, payload, priority=5)
+        most = most_tries(verdict.actions)
+        return NewJob(f"perform:{key}", lane_of(verdict.actions), title, payload, priority=5, max_attempts=most)
     if watch.mode is Mode.LIBRARY and facts.kind is Kind.MODEL and facts.condition in (Condition.OK, Condition.UNKNOWN):
         return NewJob(f"track:{key}", Lane.HASH, f"hash: {lead.name}", {"actions": [{"verb": "track"}], "step": 0}, priority=-5)
     return None

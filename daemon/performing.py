@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import structlog
@@ -19,7 +19,7 @@ import structlog
 from ..handlers import disk, hashing
 from ..handlers.store import files_below
 from ..handlers.table import HANDLERS
-from ..handlers.task import Handler, Task
+from ..handlers.task import Failure, Handler, Task
 from ..rules.pipeline import decide
 from ..rules.terms import (
     Action,
@@ -27,7 +27,6 @@ from ..rules.terms import (
     End,
     Ended,
     Facts,
-    Item,
     Job,
     Kind,
     Known,
@@ -35,7 +34,6 @@ from ..rules.terms import (
     Mode,
     Model,
     Outcome,
-    Param,
     Prepared,
     Status,
 )
@@ -44,35 +42,13 @@ from ..store.jobs import NewJob
 from ..store.rows import FileRow
 from ..store.store import Entry
 from .blobs import kept_blob
+from .chain import Chain
 from .conveyor import as_data, as_list, lane_of
+from .errands import NOW_PRIORITY, caption_job, caption_of, last_word, tell, webhook_job
 from .house import House
 
 TAKEN_TRIES = 5  # times that another name is looked for when somebody takes ours first
-NOW_PRIORITY = 10  # a picture dropped now overtakes a bulk job
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Chain:
-    """The actions of a job and how far it came."""
-
-    actions: tuple[Action, ...]
-    step: int
-
-    @classmethod
-    def of(cls, job: Job) -> Chain:
-        """The chain that a job's payload holds."""
-        raw = job.payload["actions"]
-        assert isinstance(raw, list)
-        return cls(tuple(Action(a["verb"], _params(a.get("params", {}))) for a in raw), int(str(job.payload["step"])))
-
-    def after(self, job: Job, step: int) -> Mapping[str, object] | None:
-        """The payload once `step` is done; None when that was the last."""
-        return {**job.payload, "step": step + 1} if step + 1 < len(self.actions) else None
-
-
-def _params(raw: Mapping[str, object]) -> dict[str, Param]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}  # type: ignore[misc]
 
 
 class Performer:
@@ -118,8 +94,25 @@ class Performer:
                 await self._finish(job, unit[0], Outcome(Status.SKIPPED, str(error)))
                 self._on_changed(unit[0].path)
                 return
+            except (Failure, OSError) as error:
+                if not await self._gave_up(job, chain, step, unit, str(error)):
+                    raise
+                return
             if stop:
                 return
+
+    async def _gave_up(self, job: Job, chain: Chain, step: int, rows: Sequence[FileRow], why: str) -> bool:
+        """What `on_error` says of an action that failed once more; False when the queue is to try again, or to give up by itself."""
+        word = last_word(chain.actions[step], job)
+        if word is None:
+            return False
+        if word == "quarantine":
+            instead = Action("quarantine", {"reason": f"{chain.actions[step].verb} failed: {why}"})
+            await self._step(job, Chain((*chain.actions[:step], instead), step), step, rows, lambda fraction: None)
+        else:
+            entry = Entry(chain.actions[step].verb, Outcome(Status.FAILED, why), rows[0].path, rows[0].rule, rows[0].id, job.id)
+            await self._house.store.record(replace(entry, owner=self._house.owner))
+        return True
 
     async def _unit(self, job: Job) -> list[FileRow] | None:
         if "path" in job.payload:
@@ -133,6 +126,8 @@ class Performer:
         action = chain.actions[step]
         if action.verb == "caption":
             return await self._queue_caption(job, chain, step, rows)
+        if action.verb == "webhook":
+            return await self._webhook(job, chain, step, rows)
         digests = await self._digests(action.verb, rows, tick)
         keys = [f"sha:{digests.sha256}"] if digests else []
         if action.verb in ("unpack", "dataset"):
@@ -140,6 +135,9 @@ class Performer:
         async with self.alone(*keys):
             prepared, intent = await self._prepare_and_move(job, step, action, rows, digests, tick)
             outcome = prepared.outcome
+            if outcome.status is Status.FAILED and not outcome.ended and action.text("on_error.then") == "quarantine":
+                instead = Action("quarantine", {"reason": f"{action.verb} failed: {outcome.note}"})  # trying again would not help
+                return await self._step(job, Chain((*chain.actions[:step], instead), step), step, rows, tick)
             stop = _stops(outcome, rows[0])
             entry = self._entry(action, prepared, rows, job, None if stop else chain.after(job, step), intent)
             await self._house.store.record(entry)
@@ -193,7 +191,7 @@ class Performer:
             unit = {lead.path: lead.stamp} if lead.present else {}
         return Task(
             action, facts, facts.path if facts.folder else lead.path, unit, house.token(), house.store.now(),
-            house.watch(lead.watch), digests, kept, holdings,
+            house.watch(lead.watch), digests, kept, holdings, lead.end_at,
         )  # fmt: skip
 
     async def _digests(self, verb: str, rows: Sequence[FileRow], tick: Callable[[float], None]) -> Digests | None:
@@ -270,10 +268,25 @@ class Performer:
             has = await house.store.read(datasets.has_caption, slug, rel, action.text("set", datasets.DEFAULT_SET))
             if action.text("only", "missing") == "all" or not has:
                 outcome = Outcome(Status.DEFERRED, f"waits for captioner {action.text('with', 'basic')}")
-                new.append(_caption_of(action, slug, rel, NOW_PRIORITY))
+                new.append(caption_of(action, slug, rel, NOW_PRIORITY))
         payload = chain.after(job, step)
         await house.store.record(
             Entry("caption", outcome, lead.path, lead.rule, lead.id, job.id, house.owner, payload, new_jobs=new, quiet=True)
+        )
+        return False
+
+    async def _webhook(self, job: Job, chain: Chain, step: int, rows: Sequence[FileRow]) -> bool:
+        """The webhook action: a job in the net lane, and there the telling itself."""
+        house, lead, action = self._house, rows[0], chain.actions[step]
+        new: list[NewJob] = []
+        if job.lane is Lane.NET:
+            outcome = Outcome(Status.DONE, await tell(action, rows, house.store.now()))
+        else:
+            new.append(webhook_job(action, job, step))
+            outcome = Outcome(Status.DEFERRED, new[0].title)
+        payload, quiet = chain.after(job, step), bool(new)
+        await house.store.record(
+            Entry("webhook", outcome, lead.path, lead.rule, lead.id, job.id, house.owner, payload, new_jobs=new, quiet=quiet)
         )
         return False
 
@@ -330,6 +343,7 @@ class Performer:
             )  # fmt: skip
         else:
             action = Chain.of(job).actions[step] if job else Action(verb)
+            action = action if action.verb == verb else Action(verb)  # a quarantine because of `on_error`
             payload = None if job is None or _stops(prepared.outcome, unit[0]) else Chain.of(job).after(job, step)
             entry = self._entry(action, prepared, unit, job, payload, intent)
         await house.store.record(replace(entry, by_recovery=True))
@@ -379,15 +393,3 @@ def _clear_staging(roots: Sequence[Path]) -> None:
             disk.clear(left)
             if left.is_file():
                 left.unlink(missing_ok=True)
-
-
-def caption_job(action: Action, item: Item, priority: int) -> NewJob:
-    """The job that captions one picture of a dataset."""
-    return _caption_of(action, item.dataset, item.rel, priority)
-
-
-def _caption_of(action: Action, slug: str, rel: str, priority: int) -> NewJob:
-    captioner, which = action.text("with", "basic"), action.text("set", datasets.DEFAULT_SET)
-    payload = {"dataset": slug, "rel": rel, "captioner": captioner, "set": which, "only": action.text("only", "missing")}
-    key = f"caption:{slug}:{which}:{captioner}:{rel}"
-    return NewJob(key, Lane.CAPTION, f"caption {slug}/{rel} with {captioner}", payload, priority)

@@ -32,4 +32,7 @@ class Deploy(Simple):
     def prepare(self, task: Task, tools: Tools) -> Prepared:
         if task.digests is None or task.kept is None:
             return skipped("only a model that is kept in the hub can be deployed: put `store` before `deploy`")
-        return Prepared(Outcome(Status.DONE, "wanted by the targets", deploy=(task.digests.sha256,)))
+        named = task.action.params.get("targets")
+        targets = named if isinstance(named, tuple) else ()
+        note = f"wanted by {', '.join(targets) or 'the targets'}"
+        return Prepared(Outcome(Status.DONE, note, deploy=(task.digests.sha256,), targets=targets))

@@ -112,7 +112,7 @@ def _bring(task: Task, tools: Tools, targets: Mapping[Path, Path], digests: Dige
     disk.need_room(tools.places.hub, size + disk.COPY_MARGIN, tools.floor)
     staged = staging(tools, tools.places.hub, task)
     try:
-        _copy(task, tools, {path: staged / path.name for path in targets}, size)
+        copy_unit(task, tools, {path: staged / path.name for path in targets}, size)
     except BaseException:  # also when it was cancelled: nothing is left behind
         disk.clear(staged)
         raise
@@ -120,7 +120,8 @@ def _bring(task: Task, tools: Tools, targets: Mapping[Path, Path], digests: Dige
     return _Brought(moves, {path: task.unit[path] for path in targets}, (staged,))
 
 
-def _copy(task: Task, tools: Tools, copies: Mapping[Path, Path], size: int) -> None:
+def copy_unit(task: Task, tools: Tools, copies: Mapping[Path, Path], size: int) -> None:
+    """Copy paths of a unit (files, or a folder that is one model), each checked; `size` is the bytes of all, for the progress."""
     done = 0
 
     def tick(n: int) -> None:

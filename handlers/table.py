@@ -1,4 +1,7 @@
-"""The table of handlers: every verb of a rule and the hand that does it. Nothing is found by magic."""
+"""The table of handlers: every verb of a rule and the hand that does it. Nothing is found by magic.
+
+`caption` and `webhook` are not here: they wait for others, as jobs of their own lanes.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,11 @@ from collections.abc import Mapping
 
 from .adopt import Adopt
 from .aside import Quarantine, Trash
+from .copy import Copy
 from .dataset import Dataset
 from .marks import Deploy, Hold, Tag
+from .move import Move
+from .run import Run
 from .store import Store
 from .task import Handler
 from .unpack import Unpack
@@ -18,6 +24,9 @@ HANDLERS: Mapping[str, Handler] = {
     "store": Store(),
     "adopt": Adopt(),
     "deploy": Deploy(),
+    "move": Move(),
+    "copy": Copy(),
+    "run": Run(),
     "hold": Hold(),
     "tag": Tag(),
     "quarantine": Quarantine(),

@@ -70,10 +70,15 @@ class Task:
     digests: Digests | None = None
     kept: Path | None = None  # the hub's copy of the same content
     holdings: Holdings | None = None  # what the dataset of the action holds
+    at: Path | None = None  # where the lead's bytes are, once an earlier action took them somewhere
 
     @property
     def companions(self) -> tuple[Path, ...]:
         return tuple(p for p in self.unit if p != self.lead)
+
+
+class Failure(Exception):
+    """It did not work this time; the message says why. The queue tries again, as `on_error` says."""
 
 
 class Handler(Protocol):

@@ -22,6 +22,9 @@ class ParamForm(StrEnum):
     """How a parameter's value is written."""
 
     FOLDER = "a folder's name"  # text with placeholders that becomes one path component
+    PATH = "a folder"  # below the watched one, or absolute; a part with placeholders becomes one path component
+    ARGV = "a list of arguments"  # texts with placeholders, `{path}` among them
+    URL = "an http address"
     TEXT = "text"  # text with placeholders
     WORD = "a word"
     WORDS = "a word or a list of words"
@@ -63,9 +66,21 @@ class ActionForm:
 
     def param(self, name: str) -> ParamRow | None:
         """The row of a parameter, or None."""
-        return next((p for p in self.params if p.name == name), None)
+        return next((p for p in (*self.params, *ON_ERROR) if p.name == name), None)
 
 
+ON_CONFLICT = ("skip_same_else_rename", "skip", "rename", "fail")
+_PLACED = (
+    ParamRow("to", ParamForm.PATH, "the folder, below the watched one or absolute; made on demand", required=True),
+    ParamRow("name", ParamForm.FOLDER, "its name there; companions follow", "{name}"),
+    ParamRow(
+        "on_conflict", ParamForm.WORD, "when the name is taken; nothing is ever overwritten", ON_CONFLICT[0], choices=ON_CONFLICT
+    ),
+)
+ON_ERROR = (  # every action takes these
+    ParamRow("on_error.retry", ParamForm.COUNT, "how often it is tried again, with longer and longer pauses"),
+    ParamRow("on_error.then", ParamForm.WORD, "what becomes of the file after that", choices=("hold", "quarantine")),
+)
 LIMITS = (
     ParamRow("limits.total", ParamForm.SIZE, "unpacked size at most"),
     ParamRow("limits.ratio", ParamForm.NUMBER, "unpacked size over packed size at most"),
@@ -118,6 +133,40 @@ _ROWS = (
         (Kind.MODEL,),
     ),
     ActionForm(
+        "move",
+        "move the file with its companions into a folder",
+        'move: {to: "~/sorted/{type}/{base}"}',
+        _PLACED,
+        "to",
+    ),
+    ActionForm(
+        "copy",
+        "copy the file with its companions into a folder; after `store` it is the hub's file that is copied",
+        'copy: {to: "/mnt/backup/{type}"}',
+        _PLACED,
+        "to",
+    ),
+    ActionForm(
+        "webhook",
+        "tell another program over HTTP: what is known of the file is sent as JSON, in a job of its own",
+        'webhook: {url: "http://127.0.0.1:9000/new"}',
+        (
+            ParamRow("url", ParamForm.URL, "where to; shown and logged without its path and its secrets", required=True),
+            ParamRow("timeout", ParamForm.DURATION, "how long an answer may take", 10.0),
+        ),
+        "url",
+    ),
+    ActionForm(
+        "run",
+        "run a program, never through a shell; its last words are kept in the history, and an exit code other than 0 is a failure",
+        'run: {argv: [notify-send, "{name}"], timeout: 30 s}',
+        (
+            ParamRow("argv", ParamForm.ARGV, "the program and its arguments; `{path}` is where the file is then", required=True),
+            ParamRow("timeout", ParamForm.DURATION, "how long it may run; then it is killed with its children", 60.0),
+        ),
+        "argv",
+    ),
+    ActionForm(
         "hold",
         "stop here and wait for a person",
         'hold: "type or base unsure"',
@@ -147,7 +196,7 @@ _ROWS = (
     ),
 )
 ACTIONS: Mapping[str, ActionForm] = {row.verb: row for row in _ROWS}
-LATER = ("move", "copy", "webhook", "run")  # known words of a later version: refused, but not as a typo
+PATH_MARK = "\0"  # stands in an argument for the path that a file has when its program runs; no name can hold it
 
 
 # ---------------------------------------------------------------- placeholders
@@ -199,12 +248,12 @@ PLACEHOLDERS: Mapping[str, Placeholder] = {
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
-def unknown_placeholders(template: str) -> list[str]:
+def unknown_placeholders(template: str, also: tuple[str, ...] = ()) -> list[str]:
     """The words in braces that nothing fills, and lone braces. `{{` and `}}` stand for braces themselves."""
     return [
         m[1] if m[1] is not None else m[0]
         for m in _BRACES.finditer(template)
-        if m[0] not in ("{{", "}}") and m[1] not in PLACEHOLDERS
+        if m[0] not in ("{{", "}}") and m[1] not in PLACEHOLDERS and m[1] not in also
     ]
 
 
@@ -245,9 +294,26 @@ def rendered(action: Action, facts: Facts, known: Known, now: float) -> Action:
     params: dict[str, Param] = {}
     for name, value in action.params.items():
         row = form.param(name) if form else None
-        if isinstance(value, str) and row and row.form in (ParamForm.FOLDER, ParamForm.TEXT):
-            text = fill(value, facts, known, now)
-            params[name] = safe_name(text) if row.form is ParamForm.FOLDER else text
+        form_of = row.form if row else None
+        if isinstance(value, str) and form_of is ParamForm.FOLDER:
+            params[name] = safe_name(fill(value, facts, known, now))
+        elif isinstance(value, str) and form_of is ParamForm.TEXT:
+            params[name] = fill(value, facts, known, now)
+        elif isinstance(value, str) and form_of is ParamForm.PATH:
+            params[name] = filled_path(value, facts, known, now)
+        elif isinstance(value, tuple) and form_of is ParamForm.ARGV:
+            params[name] = tuple(_argument(part, facts, known, now) for part in value)
         else:
             params[name] = value
     return Action(action.verb, params)
+
+
+def filled_path(template: str, facts: Facts, known: Known, now: float) -> str:
+    """A folder's path with its placeholders filled: no file's name can add a separator, or lead out of the written folder."""
+    parts = template.split("/")
+    return "/".join(safe_name(fill(part, facts, known, now)) if "{" in part else part for part in parts)
+
+
+def _argument(template: str, facts: Facts, known: Known, now: float) -> str:
+    """One argument of a program; `{path}` is left to the one who runs it, since the file may have moved by then."""
+    return PATH_MARK.join(fill(part, facts, known, now).replace(PATH_MARK, "") for part in template.split("{path}"))

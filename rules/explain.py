@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
-from .terms import Action, Evidence, Facts, RuleTrace, Verdict
+from .actions import PATH_MARK
+from .terms import Action, Evidence, Facts, Param, RuleTrace, Verdict
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 
@@ -99,8 +101,24 @@ def as_json(explained: Explanation) -> str:
 
 
 def _action(action: Action) -> Plain:
-    params: dict[str, Plain] = {k: list(v) if isinstance(v, tuple) else v for k, v in action.params.items()}
+    params: dict[str, Plain] = {}
+    for name, value in shown(action).items():
+        params[name] = list(value) if isinstance(value, tuple) else value
     return {"verb": action.verb, "params": params}
+
+
+def shown(action: Action) -> dict[str, Param]:
+    """The parameters as they may be shown: an address without its path, which may hold a secret; `{path}` where it will stand."""
+    found: dict[str, Param] = {}
+    for name, value in action.params.items():
+        if name == "url" and isinstance(value, str):
+            parts = urlsplit(value)
+            found[name] = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/***"
+        elif isinstance(value, tuple):
+            found[name] = tuple(part.replace(PATH_MARK, "{path}") for part in value)
+        else:
+            found[name] = value
+    return found
 
 
 def as_text(explained: Explanation, trace: bool = False) -> str:
@@ -135,5 +153,5 @@ def _named(e: Explanation) -> tuple[tuple[str, str | None], ...]:
 
 def said(action: Action) -> str:
     """An action in one line: `caption with=basic set=main only=missing`."""
-    params = (f"{k}={' '.join(v) if isinstance(v, tuple) else v}" for k, v in action.params.items() if v is not None)
+    params = (f"{k}={' '.join(v) if isinstance(v, tuple) else v}" for k, v in shown(action).items() if v is not None)
     return " ".join((action.verb, *params))

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
+from urllib.parse import urlsplit
 
-from .actions import ACTIONS, LATER, PLACEHOLDERS, ActionForm, ParamForm, ParamRow, unknown_placeholders
+from .actions import ACTIONS, ON_ERROR, PLACEHOLDERS, ActionForm, ParamForm, ParamRow, unknown_placeholders
 from .conditions import CONDITIONS, ConditionForm, Form, Group, Question
 from .document import Document, Problem, Value, Where, describe, nearest
 from .globs import Pattern, compile_pattern, fold
@@ -193,10 +194,7 @@ class _Reader:
         form = ACTIONS.get(verb)
         if form is not None:
             return Action(verb, self.params(at, form, given))
-        if verb in LATER:
-            self.wrong(at, f"the action `{verb}` is not in this version", at_key=True)
-        else:
-            self.wrong(at, f"unknown action `{verb}`", mend=nearest(verb, ACTIONS), at_key=True)
+        self.wrong(at, f"unknown action `{verb}`", mend=nearest(verb, ACTIONS), at_key=True)
         return None
 
     def params(self, where: Where, form: ActionForm, value: Value) -> dict[str, Param]:
@@ -225,7 +223,7 @@ class _Reader:
         if not isinstance(value, dict):
             yield where, form.shorthand or "", value
             return
-        groups = {p.name.split(".")[0] for p in form.params if "." in p.name}
+        groups = {p.name.split(".")[0] for p in (*form.params, *ON_ERROR) if "." in p.name}
         for key, item in value.items():
             if key in groups and isinstance(item, dict):
                 yield from (((*where, key, inner), f"{key}.{inner}", v) for inner, v in item.items())
@@ -248,7 +246,25 @@ class _Reader:
             return tuple(w for w in words if w) or None
         if row.form is ParamForm.WORD:
             return self.word(where, row, value)
+        if row.form is ParamForm.ARGV:
+            return tuple(t for at, item in _items(where, value) if (t := self.template(at, item, ("path",)))) or None
+        if row.form is ParamForm.URL:
+            text = self.text(where, value)
+            return None if text is None else self.parsed(where, text, web_address)
+        if row.form is ParamForm.PATH:
+            return self.folder(where, value)
         return self.template(where, value)
+
+    def folder(self, where: Where, value: Value) -> str | None:
+        """A folder's path: `~` is the home, and no part leads upwards."""
+        text = self.template(where, value)
+        if text is None:
+            return None
+        if ".." in text.split("/"):
+            self.wrong(where, "expected a folder without `..`", repr(text))
+        if text == "~" or text.startswith("~/"):
+            text = (self.context.home.rstrip("/") or "~") + text[1:]
+        return text.rstrip("/") or "/"
 
     def word(self, where: Where, row: ParamRow, value: Value) -> str | None:
         text = self.text(where, value)
@@ -259,12 +275,12 @@ class _Reader:
             return None
         return text
 
-    def template(self, where: Where, value: Value) -> str | None:
+    def template(self, where: Where, value: Value, also: tuple[str, ...] = ()) -> str | None:
         text = self.text(where, value)
-        for word in unknown_placeholders(text or ""):
-            known = ", ".join(f"{{{p}}}" for p in PLACEHOLDERS)
+        for word in unknown_placeholders(text or "", also):
+            known = ", ".join(f"{{{p}}}" for p in (*PLACEHOLDERS, *also))
             shown = word if word in "{}" else f"{{{word}}}"
-            mend = nearest(word, PLACEHOLDERS)
+            mend = nearest(word, (*PLACEHOLDERS, *also))
             self.wrong(where, f"unknown placeholder {shown}: there are {known}", mend=f"{{{mend}}}" if mend else "")
         return text
 
@@ -307,6 +323,18 @@ def _whole(value: object) -> int:
     if number != int(number):
         raise ValueError("expected a whole number")
     return int(number)
+
+
+def web_address(value: object) -> str:
+    """An http or https address with a host, as it was written. Raises ValueError."""
+    try:
+        parts = urlsplit(str(value))
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise ValueError("expected an address like http://127.0.0.1:9000/new")
+    return str(value)
 
 
 def _stands(value: Value, name: str, shorthand: str) -> bool:

@@ -159,9 +159,9 @@ def beside(c: sqlite3.Connection, row: AsideRow) -> list[AsideRow]:
 
 
 def busy(c: sqlite3.Connection, file_id: int) -> bool:
-    """Whether a job of a file is open."""
+    """Whether a job of a file is open; one that only tells somebody of it does not count."""
     row = c.execute(
-        """SELECT 1 FROM jobs WHERE state IN ('queued','running','paused') AND json_extract(payload, '$.file')=? LIMIT 1""",
+        """SELECT 1 FROM jobs WHERE state IN ('queued','running','paused') AND lane<>'net' AND json_extract(payload, '$.file')=? LIMIT 1""",
         (file_id,),
     ).fetchone()
     return row is not None

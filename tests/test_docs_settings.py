@@ -7,7 +7,7 @@ import dropdock
 import pytest
 from dropdock.daemon.config import built_in_pipelines, read
 from dropdock.daemon.settings import table
-from dropdock.rules.actions import ACTIONS, PLACEHOLDERS
+from dropdock.rules.actions import ACTIONS, ON_ERROR, PLACEHOLDERS
 from dropdock.rules.conditions import CONDITIONS
 from dropdock.rules.document import parse
 from dropdock.rules.grammar import Context, read_pipelines
@@ -43,6 +43,12 @@ def test_every_action_has_its_heading(verb: str) -> None:
     form = ACTIONS[verb]
     assert form.help[1:] in section and f"- {form.example}" in section
     assert [line for line in section.splitlines() if line.startswith("| `")] == [p.line() for p in form.params]
+
+
+def test_what_every_action_takes_has_its_row() -> None:
+    """The parameters of `on_error` stand once, in a section of their own."""
+    section = RULES_DOC.split("\n## When an action fails\n", 1)[1].split("\n## ")[0]
+    assert [line for line in section.splitlines() if line.startswith("| `")] == [p.line() for p in ON_ERROR]
 
 
 def test_every_placeholder_has_its_row() -> None:

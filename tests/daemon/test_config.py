@@ -135,7 +135,7 @@ captioners:
 lanes: {cpu: 0, gpu: 1}
 pipelines:
   inbox:
-    - {when: {kind: modl}, do: [adopt]}
+    - {when: {kind: modl}, do: [adpot]}
     - {do: [{caption: w}, {deploy: b}]}
 trash: 1 s
 """
@@ -162,7 +162,7 @@ trash: 1 s
         "c.yaml:15:17: lanes.gpu: unknown setting (did you mean cpu?)",
         "c.yaml:18:21: pipelines.inbox[0].when.kind: expected one of image, archive, model, caption, other, not 'modl' "
         "(did you mean model?)",
-        "c.yaml:18:33: pipelines.inbox[0].do[0]: the action `adopt` is not in this version",
+        "c.yaml:18:33: pipelines.inbox[0].do[0]: unknown action `adpot` (did you mean adopt?)",
         "c.yaml:19:23: pipelines.inbox[1].do[0].caption: expected one of basic, t, u, v, not 'w'",
         "c.yaml:19:36: pipelines.inbox[1].do[1].deploy: expected one of a, not 'b'",
         "c.yaml:20:1: trash: this key stands twice, first in line 8",

@@ -109,3 +109,19 @@ def test_every_example_reads(verb: str) -> None:
     pipelines, problems = read_pipelines(document, (), document.value, Context(names))
     assert not problems
     assert pipelines["p"].rules[0].do[0].verb == verb
+
+
+@given(st.text(max_size=30))
+def test_a_folders_path_stays_where_it_was_written(name: str) -> None:
+    """Whatever a file is called, it adds one component below the written folder, never a way out of it."""
+    facts = Facts(Path("/in/box") / (name.replace("/", "_").replace("\0", "") or "x"), Kind.OTHER, 1)
+    made = rendered(Action("move", {"to": "/kept/{stem}/{name}"}), facts, KNOWN, NOW).text("to")
+    assert made.startswith("/kept/") and made.count("/") == 3 and ".." not in made.split("/")
+
+
+@given(st.text(max_size=30))
+def test_an_argument_is_filled_once(name: str) -> None:
+    """A file called `{path}` fills nothing: only the written placeholder stands for the path."""
+    facts = Facts(Path("/in/box") / (name.replace("/", "_").replace("\0", "") or "{path}"), Kind.OTHER, 1)
+    argv = rendered(Action("run", {"argv": ("x", "{name}", "-{path}-")}), facts, KNOWN, NOW).params["argv"]
+    assert argv == ("x", facts.path.name, "-\0-")

@@ -2,6 +2,7 @@
 
 from importlib.resources import files
 
+import pytest
 from dropdock.rules.document import Document, parse
 from dropdock.rules.grammar import Context, read_pipelines
 from dropdock.rules.pipeline import Pipeline
@@ -9,7 +10,7 @@ from dropdock.rules.terms import Action
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-CONTEXT = Context({"captioners": ("basic", "tagger"), "targets": ("comfyui", "forge")})
+CONTEXT = Context({"captioners": ("basic", "tagger"), "targets": ("comfyui", "forge")}, "/home/me")
 
 
 def read(text: str) -> tuple[dict[str, Pipeline], list[str]]:
@@ -67,7 +68,7 @@ p:
       - caption: {with: taggr, onli: missing}
       - deploy: [comfy]
       - tag
-      - move: x
+      - moev: x
     whn: {}
   - when: {any: {kind: imgae}, contains: imag, seen: 1, name: "/(/"}
     do: [{trash: {keep: 14}}, {store: x}]
@@ -89,7 +90,7 @@ p:
         "c.yaml:7:32: p[0].do[2].caption.onli: unknown parameter: `caption` takes with, set, only (did you mean only?)",
         "c.yaml:8:18: p[0].do[3].deploy[0]: expected one of comfyui, forge, not 'comfy' (did you mean comfyui?)",
         "c.yaml:9:9: p[0].do[4]: `tag` needs `tags`, like tag: [new, portrait]",
-        "c.yaml:10:9: p[0].do[5].move: the action `move` is not in this version",
+        "c.yaml:10:9: p[0].do[5].moev: unknown action `moev` (did you mean move?)",
         "c.yaml:12:24: p[1].when.any.kind: expected one of image, archive, model, caption, other, not 'imgae' "
         "(did you mean image?)",
         "c.yaml:12:42: p[1].when.contains: expected one of image, archive, model, caption, other, not 'imag' "
@@ -152,3 +153,36 @@ def test_nothing_raises(value: object) -> None:
     """Whatever shape the section has, reading it gives pipelines and problems, never an exception."""
     pipelines, _ = read_pipelines(Document("c", value), (), {"p": [value, {"when": value, "do": value}]}, CONTEXT)  # type: ignore[arg-type,dict-item,list-item]
     assert len(pipelines["p"].rules) == 2
+
+
+def test_the_actions_that_reach_outside() -> None:
+    """Folders, addresses, arguments and what every action takes: read, with the home filled in and the rest left for later."""
+    assert actions("[{move: '~/sorted/{type}/'}]") == (
+        Action("move", {"to": "/home/me/sorted/{type}", "name": "{name}", "on_conflict": "skip_same_else_rename"}),
+    )
+    assert actions("[{run: [echo, '{path}']}]") == (Action("run", {"argv": ("echo", "{path}"), "timeout": 60.0}),)
+    assert actions("[{webhook: 'http://[::1]:9000/new'}]")[0].params["timeout"] == 10.0
+    assert actions("[{store: {on_error: {retry: 5, then: quarantine}}}]") == (
+        Action("store", {"on_error.retry": 5, "on_error.then": "quarantine"}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("move: {to: ../up}", "expected a folder without `..`"),
+        ("move: {to: 'x/{tipe}'}", "unknown placeholder {tipe}"),
+        ("move: {to: x, on_conflict: overwrite}", "expected one of skip_same_else_rename, skip, rename, fail"),
+        ("webhook: 'ftp://x/y'", "expected an address"),
+        ("webhook: 'http:///y'", "expected an address"),
+        ("run: [echo, '{pth}']", "unknown placeholder {pth}"),
+        ("run: {timeout: 5 s}", "`run` needs `argv`"),
+        ("run: [1]", "expected text"),
+        ("store: {on_error: {then: delete}}", "expected one of hold, quarantine"),
+        ("store: {on_error: 3}", "expected a mapping"),
+    ],
+)
+def test_what_would_reach_too_far_is_refused(text: str, said: str) -> None:
+    """No way upwards, no other protocol, no unknown word: each is said with its place."""
+    _, problems = read(f"p:\n  - do: [{{{text}}}]\n")
+    assert len(problems) == 1 and said in problems[0], problems

@@ -144,7 +144,8 @@ def _pipelines() -> st.SearchStrategy[Pipeline]:
         return f"  - {{when: {{{when}}}, do: {do}, continue: {str(go_on).lower()}}}"
 
     keys = st.lists(st.sampled_from([k for k in WHEN if k != "kind"]), max_size=3, unique=True)
-    verbs = st.sampled_from([v for v in ACTIONS if v not in ("tag", "caption")])
+    words = [f"{{{f.example}}}" if any(p.required for p in f.params) else v for v, f in ACTIONS.items() if v != "caption"]
+    verbs = st.sampled_from(words)
     rules = st.lists(st.builds(rule, keys, verbs, st.booleans()), min_size=1, max_size=4)
     return rules.map(lambda texts: pipeline("\n".join(texts)))
 
