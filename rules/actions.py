@@ -91,7 +91,7 @@ LIMITS = (
 _ROWS = (
     ActionForm(
         "unpack",
-        "unpack the archive and add its pictures and captions to a dataset; the archive ends in the trash",
+        "unpack the archive and add its pictures and captions to a dataset; the archive ends in the trash, or is held when it holds more",
         'unpack: {dataset: "{stem}"}',
         (ParamRow("dataset", ParamForm.FOLDER, "name of the dataset", "{stem}"), *LIMITS),
         "dataset",
