@@ -27,7 +27,8 @@ from .rescan import Difference, rescan
 from .settling import Settling, Waiting
 from .watcher import Watcher
 
-LOOKS = 512  # paths looked at in one go
+LOOKS = 1000  # paths looked at in one go: their folders are listed once
+PACE = 0.05  # seconds between two goes while more than LOOKS wait: in a burst, many portions of a few would list a folder each
 _log = structlog.get_logger()
 
 
@@ -97,12 +98,13 @@ class Intake:
                 self._touch(event, now)
             deadlines = [d for name in list(self._settling) if (d := await self._round(name)) is not None]
             if deadlines and min(deadlines) <= self._clock():
+                await asyncio.sleep(PACE if self.count() > LOOKS else 0)
                 continue
-            await self._sleep(min(deadlines) - self._clock() if deadlines else None)
+            await self._sleep(max(min(deadlines) - self._clock(), PACE if self.count() > LOOKS else 0.0) if deadlines else None)
 
     async def _sleep(self, seconds: float | None) -> None:
         try:
-            async with asyncio.timeout(None if seconds is None else max(0.0, seconds)):
+            async with asyncio.timeout(seconds):
                 await self._wake.wait()
         except TimeoutError:
             return

@@ -117,20 +117,21 @@ class _Looker:
 
     def _beside(self, path: Path) -> tuple[tuple[str, ...], str | None]:
         """(names that may be of the path's unit, the temporary file that will become one of them)."""
-        key, names = units.key(path.name), self._list(path.parent)
+        own, folder = path.name, path.parent
+        key, names = units.key(own), self._list(folder)
         beside, pending = [], None
         for prefix in (f"{key}.", f".{key}."):  # rsync's temporary names begin with a dot
             at = bisect_left(names, prefix)
             while at < len(names) and names[at].startswith(prefix):
                 name = names[at]
                 at += 1
-                if name == path.name:
+                if name == own:
                     continue
                 if is_temp(name):
                     final = final_name(name)
-                    if final and units.key(final) == key and _is_fresh(path.parent / name):
+                    if final and units.key(final) == key and _is_fresh(folder / name):
                         pending = name
-                elif units.key(name) == key and not self._ignores.skip(self._rel(path.parent / name), False):
+                elif units.key(name) == key and not self._ignores.skip(self._rel(folder / name), False):
                     beside.append(name)
         return tuple(beside), pending
 
@@ -139,11 +140,12 @@ class _Looker:
 
     def _model_of(self, folder: Path) -> Path | None:
         """The topmost folder from the root (not included) down to `folder` that is one model."""
-        if folder == self._root or not folder.is_relative_to(self._root):
-            return None
         if folder not in self._models:
-            above = self._model_of(folder.parent)
-            self._models[folder] = above or (folder if units.is_model_folder(self._list(folder)) else None)
+            if folder == self._root or not folder.is_relative_to(self._root):
+                self._models[folder] = None
+            else:
+                above = self._model_of(folder.parent)
+                self._models[folder] = above or (folder if units.is_model_folder(self._list(folder)) else None)
         return self._models[folder]
 
     def _download_of(self, folder: Path) -> str | None:

@@ -137,12 +137,16 @@ def is_model_folder(names: Collection[str]) -> bool:
 
     A `config.json` or a shard index among loose models does not make their folder one model.
     """
-    low = {name.lower() for name in names}
-    if "model_index.json" in low or "adapter_config.json" in low:
+    telling = {
+        low for name in names if (low := name.lower()).endswith(".json")
+    }  # only these can say so, and few folders have any
+    if "model_index.json" in telling or "adapter_config.json" in telling:
         return True
+    if not telling:
+        return False
     weights = [name for name in names if part(name)[1] is Part.MODEL]
     sharded = all(_SHARD.fullmatch(name) for name in weights)
     if any(_SHARD_INDEX.fullmatch(name) for name in names) and sharded:
         return True
     known = all(_LIBRARY_WEIGHTS.fullmatch(name) or _SHARD.fullmatch(name) for name in weights)
-    return "config.json" in low and bool(weights) and known
+    return "config.json" in telling and bool(weights) and known

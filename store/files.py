@@ -34,6 +34,17 @@ class Unit:
 
 MEMBERS_KEPT = 40  # member names of an archive kept in its row: enough to show, small enough for a million rows
 STAYING = (End.LEFT, End.HELD)
+# one statement, for a burst of 10,000 files is to be recorded while its writer still looks; digests outlive an unchanged stamp
+_ARRIVE = """
+INSERT INTO files(watch, folder, name, size, mtime_ns, ino, dev, state, first_seen, last_seen, kind, condition, reason,
+                  type, base, confidence, facts, pipeline, rule, why)
+VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19)
+ON CONFLICT(watch, folder, name) WHERE present = 1 DO UPDATE SET
+  sha256=CASE WHEN ?20 AND size=?4 AND mtime_ns=?5 AND ino=?6 AND dev=?7 AND state<>'away' THEN sha256 END,
+  xxh3=CASE WHEN ?20 AND size=?4 AND mtime_ns=?5 AND ino=?6 AND dev=?7 AND state<>'away' THEN xxh3 END,
+  size=?4, mtime_ns=?5, ino=?6, dev=?7, lead=NULL, state=?8, last_seen=?9, kind=?10, condition=?11, reason=?12, type=?13, base=?14,
+  confidence=?15, facts=?16, pipeline=?17, rule=?18, why=?19, end_kind=NULL, end_at=NULL, note=''
+RETURNING id"""
 
 
 def place(path: Path) -> tuple[DbPath, DbPath]:
@@ -52,24 +63,21 @@ def arrive(
     now: float,
 ) -> int:
     """Record a settled unit with what was decided; returns the lead's row id. A changed file keeps its row, with the new stamp."""
-    model = facts.model
-    one = stamps if facts.folder else {lead: stamps[lead]}  # a folder's own stamp does not tell of what is in it
-    same = all(_same(c, path, stamp) for path, stamp in one.items())
-    lead_id = _upsert(c, watch, lead, stamps[lead], None, state, now)
-    c.execute(
-        """UPDATE files SET kind=?, condition=?, reason=?, type=?, base=?, confidence=?, facts=?, pipeline=?, rule=?, why=?,
-           sha256=CASE WHEN ? THEN sha256 END, xxh3=CASE WHEN ? THEN xxh3 END, end_kind=NULL, end_at=NULL, note='' WHERE id=?""",
+    model, stamp = facts.model, stamps[lead]
+    # a folder's own stamp does not tell of what is in it
+    same = not facts.folder or all(_same(c, path, one) for path, one in stamps.items())
+    (lead_id,) = c.execute(
+        _ARRIVE,
         (
-            facts.kind, facts.condition, facts.reason and printable(facts.reason),
-            model and model.type, model and model.base, model and model.confidence,
-            dumps(_slim(facts)), verdict.pipeline, verdict.rule, printable(verdict.why), same, same,
-            lead_id,
+            watch, *place(lead), stamp.size, stamp.mtime_ns, stamp.ino, stamp.dev, state, now, facts.kind, facts.condition,
+            facts.reason and printable(facts.reason), model and model.type, model and model.base, model and model.confidence,
+            dumps(_slim(facts)), verdict.pipeline, verdict.rule, printable(verdict.why), same,
         ),
-    )  # fmt: skip
+    ).fetchone()  # fmt: skip
     for path, stamp in stamps.items():
         if path != lead:
             _upsert(c, watch, path, stamp, lead_id, state, now)
-    return lead_id
+    return int(lead_id)
 
 
 def track(c: sqlite3.Connection, watch: str, stamps: Mapping[Path, Stamp], kind: Kind, now: float) -> None:
@@ -196,6 +204,14 @@ def at(c: sqlite3.Connection, path: Path) -> FileRow | None:
         f"SELECT {FILE_COLUMNS} FROM files WHERE folder=? AND name=? ORDER BY present DESC, id DESC LIMIT 1", place(path)
     ).fetchone()
     return file_row(found) if found else None
+
+
+def standing(c: sqlite3.Connection, path: Path) -> tuple[int, int, int, int, str, str, str | None] | None:
+    """What the present row of a path says of its stamp (size, mtime_ns, ino, dev), its state, and why (why, reason)."""
+    found: tuple[int, int, int, int, str, str, str | None] | None = c.execute(
+        "SELECT size, mtime_ns, ino, dev, state, why, reason FROM files WHERE folder=? AND name=? AND present=1", place(path)
+    ).fetchone()
+    return found
 
 
 def unit(c: sqlite3.Connection, file_id: int) -> list[FileRow]:

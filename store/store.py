@@ -117,18 +117,14 @@ class Store:
 
 
 def _take(c: sqlite3.Connection, u: files.Unit, now: float) -> tuple[int, int | None]:
-    old = files.at(c, u.lead)
+    old = files.standing(c, u.lead)
     file_id = files.arrive(c, u.watch, u.lead, u.stamps, u.facts, u.verdict, u.state, now)
     for ended in u.ends:
         files.end(c, ended, now)
     job_id = jobs.enqueue(c, replace(u.job, payload={**u.job.payload, "file": file_id}), now) if u.job else None
     note = u.verdict.why or u.facts.reason or ""
-    if (
-        old is not None
-        and old.present
-        and job_id is None
-        and (old.stamp, old.state, old.why, old.reason) == (u.stamps[u.lead], u.state, u.verdict.why, u.facts.reason)
-    ):
+    stamp = u.stamps[u.lead]
+    if job_id is None and old == (stamp.size, stamp.mtime_ns, stamp.ino, stamp.dev, u.state, u.verdict.why, u.facts.reason):
         return file_id, None  # looked at again, and nothing is new
     line = Happening("arrived", u.lead, rule=u.verdict.rule, status=u.state, note=note, file_id=file_id, job_id=job_id)
     history.tell(c, line, now)
