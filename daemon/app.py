@@ -23,6 +23,7 @@ from ..api.ports import FaceSettings
 from ..api.targets import TARGETS, Targets
 from ..api.undo import UNDO, Undo
 from ..api.upload import clear_leftovers
+from ..api.why import WHY, Why
 from ..rules.terms import Job, Mode
 from ..store import history, jobs
 from ..store.database import Corrupt, Database
@@ -44,10 +45,12 @@ from .notify import feed as feed_watchdog
 from .performing import Performer
 from .projection import Projection
 from .pulse import Pulse
+from .recovery import Recovery
 from .reload import Reloader
 from .telling import Telling
 from .undoing import Undoer
 from .upkeep import Upkeep
+from .whereabouts import Whereabouts
 
 FACE_STOPS = 2.0  # seconds that open answers may take when we stop
 _log = structlog.get_logger()
@@ -95,7 +98,9 @@ def _on_signals(meant: Mapping[str, Callable[[], None]]) -> None:
 
 def _set_up_logs(config: Config) -> None:
     secrets = [config.server.api_key, *(app.auth for app in config.apps.values())]
-    logs.set_up(config.log.format, config.log.level, tuple(secret.reveal() for secret in secrets if secret))
+    rules = [rule for pipeline in config.pipelines.values() for rule in pipeline.rules]
+    addresses = [action.text("url") for rule in rules for action in rule.do if action.verb == "webhook"]  # these may hold a token
+    logs.set_up(config.log.format, config.log.level, (*(secret.reveal() for secret in secrets if secret), *addresses))
 
 
 def _make_folders(config: Config) -> None:
@@ -170,9 +175,10 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
 
     lanes = Lanes(house, feed, perform)
     house.store.on_jobs = lanes.wake
-    await _recover(house, performer)
+    recovery = Recovery(house, performer)
+    await _recover(house, recovery)
     crew = Crew(house, lanes, running.hire)
-    upkeep = Upkeep(house, intake, lanes, projection)
+    upkeep = Upkeep(house, intake, lanes, projection, recovery)
 
     async def apply(config: Config) -> None:
         """A checked configuration takes the place of the present one."""
@@ -196,7 +202,8 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     crew.resize(house.config.lanes)
     running.closers.append(crew.stop)
     undoer = Undoer(house, performer, projection, intake.touch)
-    running.url = await _face(house, control, Deploying(house, projection, telling), undoer, feed, running)
+    why = Whereabouts(house, intake.waiting)
+    running.url = await _face(house, control, Deploying(house, projection, telling), undoer, why, feed, running)
     running.spawn(intake.run(), "intake")
     running.spawn(intake.compare(), "compare")
     await intake.start()
@@ -210,11 +217,11 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     return running
 
 
-async def _recover(house: House, performer: Performer) -> None:
+async def _recover(house: House, recovery: Recovery) -> None:
     """What a crash left is finished before anything new begins."""
     await _remember_watches(house, house.config)
     await _forget_watches(house)
-    mended = await performer.recover()
+    mended = await recovery.start()
     back = await house.store.write(jobs.void_leases)
     if mended or back:
         _log.info("after a crash", intents_finished=mended, jobs_back=back)
@@ -250,7 +257,7 @@ async def _service(running: _Running, notifier: Notifier, hup: asyncio.Event) ->
         notifier.ready(line())
 
 
-async def _face(house: House, control: Control, targets: Targets, undoer: Undo, feed: Feed, running: _Running) -> str:
+async def _face(house: House, control: Control, targets: Targets, undoer: Undo, why: Why, feed: Feed, running: _Running) -> str:
     """Listen; returns the URL."""
     server = house.config.server
     key = server.api_key.reveal() if server.api_key else None
@@ -258,6 +265,7 @@ async def _face(house: House, control: Control, targets: Targets, undoer: Undo, 
     face = await asyncio.to_thread(build, house.store, control, feed, settings)  # reads the page's files
     face[TARGETS] = targets
     face[UNDO] = undoer
+    face[WHY] = why
     runner = web.AppRunner(face, shutdown_timeout=FACE_STOPS, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, server.host, server.port)

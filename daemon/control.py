@@ -57,12 +57,14 @@ class Control:
             self.ready,
             self._intake.count() + len(self._conveyor),
             workers,
-            (*self._intake.notices(), *self._reloader.notices(), *self._room()),
+            (*self._intake.notices(), *self._reloader.notices(), *self._troubles()),
         )
 
-    def _room(self) -> tuple[str, ...]:
-        full = self._house.store.db.full
-        return (f"{self._house.config.data_dir} has no room: nothing more is recorded until it has",) if full else ()
+    def _troubles(self) -> Iterator[str]:
+        if self._house.store.db.full:
+            yield f"{self._house.config.data_dir} has no room: nothing more is recorded until it has"
+        if self._house.waiting:
+            yield f"{len(self._house.waiting)} things that were begun wait for a disk that is away"
 
     async def rescan(self, watch: str | None, force: bool = False) -> list[str]:
         """Compare one watch, or all, with the disk; `force`: and decide again about what is held, left or failed there.

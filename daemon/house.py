@@ -24,6 +24,7 @@ class House:
     owner: str = field(default_factory=lambda: secrets.token_hex(8))
     mine: set[Path] = field(default_factory=set)
     stopping: bool = False
+    waiting: set[int] = field(default_factory=set)  # intents of a process that died whose disk is away
     _count: itertools.count[int] = field(default_factory=itertools.count)
 
     @property

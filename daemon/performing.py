@@ -37,7 +37,7 @@ from ..rules.terms import (
     Prepared,
     Status,
 )
-from ..store import codec, datasets, files, history, jobs
+from ..store import codec, datasets, files, history
 from ..store.jobs import NewJob
 from ..store.rows import FileRow
 from ..store.store import Entry
@@ -138,11 +138,13 @@ class Performer:
             if outcome.status is Status.FAILED and not outcome.ended and action.text("on_error.then") == "quarantine":
                 instead = Action("quarantine", {"reason": f"{action.verb} failed: {outcome.note}"})  # trying again would not help
                 return await self._step(job, Chain((*chain.actions[:step], instead), step), step, rows, tick)
-            stop = _stops(outcome, rows[0])
-            entry = self._entry(action, prepared, rows, job, None if stop else chain.after(job, step), intent)
-            await self._house.store.record(entry)
-            self._house.mine -= _paths(prepared)  # not before: their own departures must not be taken for somebody else's
-        await self._tidy(prepared)
+            stop = stops(outcome, rows[0])
+            entry = self.entry(action, prepared, rows, job, None if stop else chain.after(job, step), intent)
+            try:
+                await self._house.store.record(entry)
+            finally:  # not before: their own departures must not be taken for somebody else's
+                self._house.mine -= _paths(prepared)
+        await self.tidy(prepared)
         if outcome.deploy or (outcome.models and any(m.in_hub for m in outcome.models)):
             self._on_deploy(*outcome.deploy, *(m.sha256 for m in outcome.models if m.in_hub))
         return stop
@@ -171,7 +173,7 @@ class Performer:
             except (disk.Changed, disk.Taken, OSError) as error:
                 house.mine -= _paths(prepared)
                 await house.store.write(history.settle_intent, intent)
-                await self._tidy(prepared)
+                await self.tidy(prepared)
                 if not isinstance(error, disk.Taken) or attempt == TAKEN_TRIES - 1:
                     raise
                 continue
@@ -220,7 +222,7 @@ class Performer:
 
     # ------------------------------------------------------------ what follows
 
-    def _entry(
+    def entry(
         self, action: Action, prepared: Prepared, rows: Sequence[FileRow], job: Job | None, payload: Mapping[str, object] | None,
         intent: int | None,
     ) -> Entry:  # fmt: skip
@@ -290,7 +292,7 @@ class Performer:
         )
         return False
 
-    async def _tidy(self, prepared: Prepared) -> None:
+    async def tidy(self, prepared: Prepared) -> None:
         """Clear staging, and inbox folders that our taking emptied."""
         inboxes = [w.path for w in self._house.config.watches if w.mode is Mode.INBOX]
 
@@ -310,51 +312,12 @@ class Performer:
         path = row.path if row else None
         await house.store.record(Entry(verb, outcome, path, None, row.id if row else None, job.id, house.owner))
 
-    # ------------------------------------------------------------ after a crash
-
-    async def recover(self) -> int:
-        """Finish or take back every intent of the process that died; returns how many there were. Then staging is cleared."""
-        house = self._house
-        rows = await house.store.read(history.intents)
-        for row in rows:
-            prepared = codec.loads(Prepared, row.prepared)
-            job = await house.store.read(jobs.get, row.job_id) if row.job_id is not None else None
-            try:
-                await asyncio.to_thread(disk.carry_out, prepared.moves, True)
-            except (disk.Changed, disk.Taken, OSError) as error:  # a disk that is away must not keep us from starting
-                _log.warning("an intent was taken back", verb=row.verb, reason=str(error))
-                await house.store.write(history.settle_intent, row.id)
-                continue
-            await self._recovered(row.verb, prepared, row.file_id, job, row.step or 0, row.id)
-        await asyncio.to_thread(_clear_staging, house.places.roots)
-        return len(rows)
-
-    async def _recovered(
-        self, verb: str, prepared: Prepared, file_id: int | None, job: Job | None, step: int, intent: int
-    ) -> None:
-        house = self._house
-        unit = await house.store.read(files.unit, file_id) if file_id is not None else []
-        if not unit:  # captions have no file of their own: the entry is all there is
-            watch = house.dataset_watch
-            picture = next((house.config.datasets / k.dataset / PurePosixPath(k.rel) for k in prepared.outcome.captions), None)
-            entry = Entry(
-                verb, prepared.outcome, picture, None, None, job.id if job else None, "", None, intent, (), watch.name if watch else "",
-                house.config.datasets,
-            )  # fmt: skip
-        else:
-            action = Chain.of(job).actions[step] if job else Action(verb)
-            action = action if action.verb == verb else Action(verb)  # a quarantine because of `on_error`
-            payload = None if job is None or _stops(prepared.outcome, unit[0]) else Chain.of(job).after(job, step)
-            entry = self._entry(action, prepared, unit, job, payload, intent)
-        await house.store.record(replace(entry, by_recovery=True))
-        await self._tidy(prepared)
-
 
 def _paths(prepared: Prepared) -> set[Path]:
     return {path for move in prepared.moves for path in (move.src, move.dst)}
 
 
-def _stops(outcome: Outcome, lead: FileRow) -> bool:
+def stops(outcome: Outcome, lead: FileRow) -> bool:
     """Whether nothing more is to be done with a unit: an action failed for good, or put it aside."""
     ended = {e.path: e.end for e in outcome.ended}.get(lead.path)
     return outcome.status is Status.FAILED or ended in (End.TRASH, End.QUARANTINE)
@@ -383,13 +346,3 @@ def _as_recorded(folder: Path, rows: Sequence[FileRow]) -> bool:
     """Whether a folder that is one model holds the very files that were recorded when it arrived."""
     recorded = {row.path: row.stamp for row in rows if row.present and folder in row.path.parents}
     return {p: disk.stamp(p) for p in folder.rglob("*") if p.is_file() and not p.is_symlink()} == recorded
-
-
-def _clear_staging(roots: Sequence[Path]) -> None:
-    """Clear what a dead process left in our staging folders."""
-    for root in roots:
-        staging = root / disk.OWN / "staging"
-        for left in staging.iterdir() if staging.is_dir() else ():
-            disk.clear(left)
-            if left.is_file():
-                left.unlink(missing_ok=True)

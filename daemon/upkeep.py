@@ -20,6 +20,7 @@ from .house import House
 from .intake import Intake
 from .lanes import Lanes
 from .projection import Projection
+from .recovery import Recovery
 
 LEASES = 45  # seconds between two renewals
 AUDIT = 900  # seconds between two looks at all links
@@ -31,8 +32,9 @@ _log = structlog.get_logger()
 class Upkeep:
     """Start and stop the clock's work."""
 
-    def __init__(self, house: House, intake: Intake, lanes: Lanes, projection: Projection) -> None:
+    def __init__(self, house: House, intake: Intake, lanes: Lanes, projection: Projection, recovery: Recovery) -> None:
         self._house, self._intake, self._lanes, self._projection = house, intake, lanes, projection
+        self._recovery = recovery
         self._beats: dict[str, float] = {}  # watch -> its `rescan` as the clock has it
         self._clock = AsyncIOScheduler(
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}, timezone=UTC
@@ -73,6 +75,8 @@ class Upkeep:
 
     async def _leases(self) -> None:
         store = self._house.store
+        if self._house.waiting:
+            await self._recovery.again()
         if self._lanes.running:
             await store.write(jobs.renew, self._house.owner, store.now())
         if await store.read(jobs.overdue, store.now()):

@@ -83,7 +83,7 @@ def finish(c: sqlite3.Connection, job_id: int, owner: str | None, now: float) ->
     """Mark a job done; False when it is no longer this owner's (cancelled meanwhile). Owner None: whoever had it is dead."""
     done = c.execute(
         """UPDATE jobs SET state='done', progress=1, finished=?1, lease_until=NULL
-           WHERE id=?2 AND ((?3 IS NULL AND state IN ('queued','running')) OR (owner=?3 AND state='running'))""",
+           WHERE id=?2 AND ((?3 IS NULL AND state IN ('queued','running','paused')) OR (owner=?3 AND state='running'))""",
         (now, job_id, owner),
     )
     return done.rowcount == 1
@@ -168,6 +168,14 @@ def cancel(c: sqlite3.Connection, job_id: int, now: float) -> Job | None:
         return None
     c.execute("UPDATE jobs SET state='cancelled', finished=?, lease_until=NULL WHERE id=?", (now, job_id))
     return job
+
+
+def park(c: sqlite3.Connection, job_id: int, why: str) -> None:
+    """Hold back an open job whatever it does: what it had begun waits for a disk."""
+    c.execute(
+        "UPDATE jobs SET state='paused', error=?, lease_until=NULL WHERE id=? AND state IN ('queued','running')",
+        (printable(why), job_id),
+    )
 
 
 def pause(c: sqlite3.Connection, job_id: int) -> bool:

@@ -20,6 +20,7 @@ from dropdock.daemon.house import House
 from dropdock.daemon.lanes import Lanes
 from dropdock.daemon.performing import Performer
 from dropdock.daemon.projection import Projection
+from dropdock.daemon.recovery import Recovery
 from dropdock.handlers import disk
 from dropdock.rules.terms import Arrival, Job, Lane
 from dropdock.store import history, jobs
@@ -101,6 +102,7 @@ class Opened:
         self.conveyor = Conveyor(self.house)
         self.changed: list[Path] = []  # paths that an action found changed
         self.performer = Performer(self.house, self.projection.ask, self.changed.append)
+        self.recovery = Recovery(self.house, self.performer)
         self.lanes = Lanes(self.house, self.feed, self._perform)
         self.store.on_jobs = self.lanes.wake
         self.captioning = Captioning(self.house, self.lanes)
@@ -119,7 +121,7 @@ class Opened:
         """What the daemon does first; returns how many intents were open."""
         for watch in self.house.config.watches:
             await self.store.write(history.put_watch, watch.name, watch.path, str(watch.mode))
-        mended = await self.performer.recover()
+        mended = await self.recovery.start()
         await self.store.write(jobs.void_leases)
         await self.feed.start()
         return mended

@@ -414,10 +414,10 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, house: Opened, point: str) -> None:
         monkeypatch.setattr(house.store, "record", no_record)
     else:
 
-        async def no_tidying(*_: object) -> None:
+        async def notidying(*_: object) -> None:
             raise Killed
 
-        monkeypatch.setattr(house.performer, "_tidy", no_tidying)
+        monkeypatch.setattr(house.performer, "tidy", notidying)
 
 
 POINTS = ["before the intent", "move 0", "move 1", "move 2", "before the record", "after the record"]
@@ -515,7 +515,7 @@ async def test_an_intent_that_cannot_be_finished_is_taken_back(home, monkeypatch
 
 
 async def test_a_disk_that_is_away_does_not_keep_the_daemon_from_starting(home, monkeypatch):
-    """An intent whose moves end in an error of the disk: taken back and noted, and its job waits in the queue."""
+    """An intent whose moves end in an error of the disk stays open and its job waits; the next start finishes it."""
     path = lora(home.inbox / "a.safetensors")
     async with opened(home) as house:
         await house.arrive(path)
@@ -530,8 +530,8 @@ async def test_a_disk_that_is_away_does_not_keep_the_daemon_from_starting(home, 
     with monkeypatch.context() as patch:
         patch.setattr(disk, "rename_new", away)
         async with opened(home) as house:
-            assert await house.store.read(history.intents) == [] and path.exists()
-            assert list((await house.jobs()).values()) == ["queued"]
+            assert len(await house.store.read(history.intents)) == 1 and path.exists()
+            assert list((await house.jobs()).values()) == ["paused"]
     async with opened(home) as house:
         await house.work()
         assert (await house.file(path)).end == "hub"

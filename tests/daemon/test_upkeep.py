@@ -32,7 +32,7 @@ async def house(tmp_path):
 
 
 def upkeep(house: Opened) -> Upkeep:
-    return Upkeep(house.house, Ears(), house.lanes, house.projection)  # type: ignore[arg-type]
+    return Upkeep(house.house, Ears(), house.lanes, house.projection, house.recovery)  # type: ignore[arg-type]
 
 
 async def aside(house: Opened, path: Path, until: float, place: End = End.TRASH) -> None:
