@@ -29,6 +29,7 @@ from . import (
     targets,
     undo,
     watches,
+    why,
 )
 from .guard import dress, guard
 from .keys import CONTROL, FEED, SETTINGS, STOPPING, STORE
@@ -47,6 +48,7 @@ ROUTES: tuple[Callable[[], list[web.RouteDef]], ...] = (
     undo.routes,
     jobs.routes,
     explain.routes,
+    why.routes,
     inbox.routes,
     stream.routes,
     config.routes,

@@ -20,13 +20,16 @@ from .commands.jobs import jobs
 from .commands.life import check, completion, run, version
 from .commands.links import links
 from .commands.models import models
+from .commands.plan import plan
 from .commands.reload import reload
 from .commands.rescan import rescan
 from .commands.scan import scan
+from .commands.schema import schema
 from .commands.status import status
 from .commands.targets import targets
 from .commands.trash import quarantine, trash
 from .commands.undo import undo
+from .commands.why import why
 
 COMMANDS = (
     init,
@@ -35,9 +38,11 @@ COMMANDS = (
     doctor,
     reload,
     explain,
+    plan,
     scan,
     status,
     history,
+    why,
     undo,
     trash,
     quarantine,
@@ -50,6 +55,7 @@ COMMANDS = (
     deploy,
     undeploy,
     demo,
+    schema,
     completion,
     version,
 )

@@ -15,6 +15,7 @@ from typing import Protocol
 import structlog
 
 from ..handlers import disk, hashing
+from ..handlers.task import Failure
 from ..rules.terms import Job, JobState, Lane
 from ..store import files, jobs
 from ..store.history import Happening, tell
@@ -112,6 +113,9 @@ class Lanes:
             _log.warning("a job waits for room on the disk", job=job.id, reason=str(error))
             await store.write(jobs.defer, job.id, self._house.owner, str(error), store.now() + NO_ROOM_WAIT)
             self.wake()
+        except Failure as error:  # expected: told without the trace of a surprise, whose values may hold an address
+            _log.warning("an action failed", job=job.id, title=job.title, reason=str(error))
+            await self._failed(job, str(error))
         except hashing.Cancelled:
             if self._house.stopping:
                 await store.write(jobs.release, job.id, self._house.owner)

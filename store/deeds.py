@@ -11,8 +11,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..rules.terms import Back, Move, Outcome, Stamp, TakenBack
-from . import files, history, links, models
+from ..rules.terms import Back, Job, Move, Outcome, Stamp, TakenBack
+from . import files, history, jobs, links, models
 from .codec import from_db, loads, path_of, printable, to_db
 from .rows import AsideRow, Deed, DeedRow
 
@@ -247,3 +247,20 @@ def forget_ends(c: sqlite3.Connection, watch: str | None) -> int:
         (watch,),
     )
     return done.rowcount
+
+
+def newest(c: sqlite3.Connection, file_id: int) -> DeedRow | None:
+    """The last deed on a file that still stands."""
+    row = c.execute(
+        f"SELECT {_COLUMNS} FROM history WHERE file_id=? AND did IS NOT NULL AND undone IS NULL ORDER BY id DESC LIMIT 1",
+        (file_id,),
+    ).fetchone()
+    return _row(row) if row else None
+
+
+def newest_job(c: sqlite3.Connection, file_id: int) -> Job | None:
+    """The last job about a file."""
+    row = c.execute(
+        f"SELECT {jobs.COLUMNS} FROM jobs WHERE json_extract(payload, '$.file')=? ORDER BY id DESC LIMIT 1", (file_id,)
+    ).fetchone()
+    return jobs.job_row(row) if row else None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import click
 
-from ..client import Client, Row
+from ..client import Client, Refused, Row
 from .common import ask, config_option, json_option, number, print_json, print_table, rows
 
 STATES = ("open", "queued", "running", "paused", "failed", "cancelled", "done")
@@ -12,10 +14,11 @@ LANES = ("hash", "cpu", "net", "caption")
 
 
 @click.group(invoke_without_command=True)
+@click.option("--failed", is_flag=True, help="List what failed, with the reasons, instead of what is open.")
 @json_option
 @config_option
 @click.pass_context
-def jobs(ctx: click.Context, as_json: bool) -> None:
+def jobs(ctx: click.Context, failed: bool, as_json: bool) -> None:
     """Show the queue, or tell a job to wait, go on, end or try again.
 
     Without a command it lists what is open: queued, running and paused jobs.
@@ -23,11 +26,11 @@ def jobs(ctx: click.Context, as_json: bool) -> None:
     \b
     Example:
       dropdock jobs
-      dropdock jobs list --state failed
-      dropdock jobs retry 17
+      dropdock jobs --failed
+      dropdock jobs retry --all
     """
     if ctx.invoked_subcommand is None:
-        ctx.invoke(listing, state="open", lane=None, limit=100, as_json=as_json)
+        ctx.invoke(listing, state="failed" if failed else "open", lane=None, limit=100, as_json=as_json)
 
 
 @jobs.command("list")
@@ -86,4 +89,48 @@ jobs.add_command(
 )
 jobs.add_command(_tell("pause", "Hold back queued jobs until `resume`.", "17 18"))
 jobs.add_command(_tell("resume", "Let paused jobs go on.", "17 18"))
-jobs.add_command(_tell("retry", "Queue failed or cancelled jobs again.", "17"))
+
+
+@jobs.command()
+@click.argument("ids", metavar="[ID...]", nargs=-1, type=click.IntRange(1))
+@click.option("--all", "everything", is_flag=True, help="All that failed.")
+@json_option
+@config_option
+def retry(ids: tuple[int, ...], everything: bool, as_json: bool) -> None:
+    """Queue failed or cancelled jobs again, with fresh attempts.
+
+    \b
+    Example:
+      dropdock jobs retry 17
+      dropdock jobs retry --all
+    """
+    if not ids and not everything:
+        raise click.UsageError("name the jobs, or say --all")
+
+    def all_of_them(client: Client) -> None:
+        done = 0
+        for job_id in (*ids, *(_failed(client) if everything else ())):
+            try:
+                job = client.post(f"/jobs/{job_id}/retry")
+            except Refused:
+                if job_id in ids:
+                    raise
+                continue  # its file has a new job by now
+            done += 1
+            if as_json:
+                print_json(job)
+            elif not everything:
+                click.echo(f"job {job_id} is {job.get('state')}")
+        if everything and not as_json:
+            click.echo(f"{done} jobs are queued again")
+
+    ask(all_of_them)
+
+
+def _failed(client: Client) -> Iterator[int]:
+    """The ids of all failed jobs, a page at a time."""
+    after: object = 0
+    while after is not None:
+        page = client.get("/jobs", state="failed", after=after, limit=1000)
+        yield from (int(number(job["id"])) for job in rows(page, "jobs"))
+        after = page.get("next")

@@ -116,7 +116,7 @@ def test_every_command_about_a_home_takes_its_configuration(home: Path) -> None:
             yield name, command
 
     without = [name for name, command in named(cli, "") if not any("--config" in p.opts for p in command.params)]
-    assert without == ["scan", "demo"]
+    assert without == ["scan", "demo", "schema"]
     for args in (["completion", "bash"], ["version"]):
         assert call(home, *args, "--config", home / "c.yaml").exit_code == 0
 
