@@ -1,9 +1,11 @@
 """Law 3: killed at any moment, the daemon loses nothing, repeats nothing and leaves nothing half done."""
 
+import contextlib
 import hashlib
 import os
 import random
 import sqlite3
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -13,6 +15,11 @@ from daemon_process import Daemon, Home
 from dropdock.daemon import samples
 from pictures_made import picture, zipped
 
+RULES = """
+pipelines:
+  library:
+    - {name: take in, when: {kind: model}, do: [adopt]}
+"""
 KILLS = int(os.environ.get("DROPDOCK_KILLS", "20"))
 SEED = int(os.environ.get("DROPDOCK_SEED", "7"))
 
@@ -32,6 +39,7 @@ class Load:
         self.models: set[str] = set()
         self.aside: set[Path] = set()  # must end in the quarantine
         self.left: set[Path] = set()
+        self.library: dict[Path, str] = {}  # an app's own files, which are adopted
 
     def put(self, rel: str, data: bytes) -> Path:
         """Like a person: under a temporary name first, then renamed."""
@@ -58,11 +66,31 @@ class Load:
         self.put(f"lora{n}.safetensors", data)
         if n % 3 == 0:
             self.put(f"copy-of-{n}.safetensors", data)
+        mine = self.home.root / f"library/loras/mine{n}.safetensors"
+        own = lora.read_bytes()[:-2] + bytes([n, 238])
+        mine.with_suffix(".part").write_bytes(own)
+        mine.with_suffix(".part").rename(mine)
+        self.library[mine] = hashlib.sha256(own).hexdigest()
         solo = picture(500_000 + n)
         self.put(f"solo/{n}.png", solo)
         self.wanted.setdefault("solo", set()).add(hashlib.sha256(solo).hexdigest())
         self.left.add(self.put(f"note{n}.md", b"# nothing for anybody"))
         self.aside.add(self.put(f"cut{n}.zip", path.read_bytes()[:-40]))
+
+
+def undo_something(daemon: Daemon, rng: random.Random) -> threading.Thread:
+    """Ask for one undo, from beside: the daemon may be killed in the middle of it."""
+
+    def ask() -> None:
+        with contextlib.suppress(OSError, ValueError):  # refused (something depends on it), or dead by now
+            lines = [h["id"] for h in daemon.get("history?limit=200")["history"] if h["verb"] in ("store", "adopt")]
+            if lines:
+                daemon.post(f"history/{choice(lines)}/undo")
+
+    choice = random.Random(rng.random()).choice
+    asking = threading.Thread(target=ask)
+    asking.start()
+    return asking
 
 
 def check(home: Home, load: Load) -> None:
@@ -85,29 +113,42 @@ def check(home: Home, load: Load) -> None:
         captions = Counter(r[0] for r in db.execute("SELECT path FROM history WHERE verb='caption' AND status='done'"))
         assert set(captions.values()) == {1}, f"captioned more than once: {captions.most_common(3)}"
         aside = {Path(p): Path(o) for p, o in db.execute("SELECT path, original FROM aside WHERE state='kept'")}
-        links = db.execute("SELECT at, points_to, state FROM links WHERE state<>'not mapped'").fetchall()
-    _check_ends(load, ends, aside)
+        links = db.execute("SELECT at, points_to, state FROM links WHERE state<>'not mapped' AND target<>''").fetchall()
+        undone = {Path(p) for (p,) in db.execute("SELECT path FROM history WHERE undone IS NOT NULL")}
+        _check_library(home, db, load, undone)
+    _check_ends(load, ends, aside, undone)
     _check_datasets(home, load)
-    for sha256 in load.models:
+    models = {load.dropped[p] for p in load.dropped if p.suffix == ".safetensors" and p not in undone}
+    for sha256 in models:
         kept = [p for p in (home.hub / sha256[:2] / sha256).iterdir() if p.suffix == ".safetensors"]
         assert len(kept) == 1 and sha(kept[0]) == sha256
-    assert len([link for link in links if link[2] == "ok"]) == 3 * len(load.models)
+    assert len([link for link in links if link[2] == "ok"]) == 3 * len(models)
     for at, to, state in links:
         assert state == "ok" and Path(at).is_symlink() and Path(at).resolve() == Path(to)
     for target in ("ComfyUI", "forge", "ai-toolkit"):
         found = [p for p in (home.root / target).rglob("*") if p.is_symlink()]
         assert all(p.exists() for p in found), "a dangling link"
-        assert len(found) == len(load.models)
-    for root in (home.inbox, home.hub, home.datasets):
+        assert len(found) == len(models)
+    for root in (home.inbox, home.hub, home.datasets, home.root / "library"):
         staging = root / ".dropdock/staging"
         assert not staging.exists() or not list(staging.iterdir()), "staging is left over"
 
 
-def _check_ends(load: Load, ends: dict, aside: dict[Path, Path]) -> None:
+def _check_library(home: Home, db: sqlite3.Connection, load: Load, undone: set[Path]) -> None:
+    """An app's file is there under its name at all times: as a link into the hub, or, undone, as itself."""
+    places = {Path(at) for (at,) in db.execute("SELECT at FROM adopted")}
+    for path, content in load.library.items():
+        assert sha(path) == content and path.is_symlink() is (path not in undone), path
+        assert (path in places) is path.is_symlink() is ((home.hub / content[:2] / content).exists())
+
+
+def _check_ends(load: Load, ends: dict, aside: dict[Path, Path], undone: set[Path]) -> None:
     trash = {original: path for path, original in aside.items()}
     for path, content in load.dropped.items():
         end, at, state = ends[path]
-        if path in load.left:
+        if path in undone:
+            assert (end, state) == ("held", "held") and sha(path) == content, (path, end, at)
+        elif path in load.left:
             assert (end, state) == ("left", "left") and sha(path) == content
         elif path in load.aside:
             assert end == "quarantine" and sha(Path(at)) == content, (path, end, at)
@@ -135,7 +176,7 @@ def _check_datasets(home: Home, load: Load) -> None:
 def test_killed_at_random_moments_nothing_is_lost_or_done_twice(tmp_path):
     """SIGKILL at seeded random moments while a mixed load is worked on; after the last start all is as if nothing had happened."""
     rng = random.Random(SEED)
-    home = Home(tmp_path, settle=0.2)
+    home = Home(tmp_path, settle=0.2, more=RULES)
     load = Load(home, rng)
     for round_ in range(KILLS):
         if round_ % 2 == 0:
@@ -146,7 +187,11 @@ def test_killed_at_random_moments_nothing_is_lost_or_done_twice(tmp_path):
         if round_ % 4 == 1:
             load.some(100 + round_)
         time.sleep(rng.uniform(0.02, 1.2))
+        asking = undo_something(daemon, rng) if round_ % 3 == 2 and daemon.url else None
+        time.sleep(rng.uniform(0, 0.05))
         daemon.kill()
+        if asking is not None:
+            asking.join()
     with Daemon(home) as daemon:
         daemon.wait_idle(90)
         time.sleep(0.5)
