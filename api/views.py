@@ -186,6 +186,8 @@ def history(r: HistoryRow) -> View:
         "job": r.job_id,
         "sha256": r.sha256,
         "dataset": r.dataset,
+        "undoable": r.undoable and r.undone is None,
+        "undone": r.undone,
     }
 
 

@@ -81,6 +81,7 @@ class Recovery:
         else:
             action = Chain.of(job).actions[row.step or 0] if job else Action(row.verb)
             action = action if action.verb == row.verb else Action(row.verb)  # a quarantine because of `on_error`
+            action = action if action.verb == row.verb else Action(row.verb)  # a quarantine because of `on_error`
             payload = None if job is None or stops(prepared.outcome, unit[0]) else Chain.of(job).after(job, row.step or 0)
             entry = self._performer.entry(action, prepared, unit, job, payload, row.id)
         await house.store.record(replace(entry, by_recovery=True))

@@ -190,14 +190,16 @@ class HistoryRow:
     job_id: int | None
     sha256: str | None
     dataset: str | None
+    undone: int | None = None  # the line that undid it
+    undoable: bool = False  # it was kept how to take it back
 
 
-HISTORY_COLUMNS = "id, at, event, path, verb, status, rule, note, file_id, job_id, sha256, dataset"
+HISTORY_COLUMNS = "id, at, event, path, verb, status, rule, note, file_id, job_id, sha256, dataset, undone, did IS NOT NULL"
 
 
 def history_row(v: Any) -> HistoryRow:
     """A row of HISTORY_COLUMNS."""
-    return HistoryRow(v[0], v[1], v[2], _maybe_path(v[3]), *v[4:12])
+    return HistoryRow(v[0], v[1], v[2], _maybe_path(v[3]), *v[4:13], bool(v[13]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,13 +31,14 @@ def history(path: Path | None, limit: int, as_json: bool) -> None:
             print_json(line)
         return
     print_table(
-        ("when", "what", "file", "how", "rule", "note", "now in"),
+        ("id#", "when", "what", "file", "how", "rule", "note", "now in"),
         (
             (
+                line["id"],
                 when(line["at"]),
                 line["verb"] or line["event"],
                 Path(str(line["path"])).name if line["path"] else line["dataset"],
-                line["status"],
+                f"undone by {line['undone']}" if line.get("undone") else line["status"],
                 line["rule"],
                 line["note"],
                 line.get("end"),

@@ -5,9 +5,10 @@ import sys
 import pytest
 from aiohttp import web
 from dropdock.daemon.undoing import Undoer
+from dropdock.handlers import disk
 from dropdock.rules.terms import Lane
 from dropdock.store import files, history, jobs, models
-from house_made import Home, opened
+from house_made import Home, Killed, opened
 from model_files import write_safetensors
 
 LORA = {f"lora_unet_down_blocks_{n}_attentions_0.lora_{d}.weight": ("F16", (4, 8)) for n in range(3) for d in ("down", "up")}
@@ -139,3 +140,24 @@ async def test_a_webhook_is_told_by_a_job_of_its_own_until_it_listens(tmp_path, 
         told = [r.note for r in await house.told()] + [j.title for j in await house.store.read(jobs.listing)]
         assert not any("S3CRET" in text for text in told)
         assert (await house.store.read(files.at, path)).state == "done"
+
+
+async def test_killed_while_a_failed_file_is_quarantined_the_next_start_says_quarantine(tmp_path, monkeypatch):
+    """The journal holds another verb than the job's step: recovery records the one that was done, and the chain ends."""
+    home = home_of(tmp_path, f"{{run: {{argv: {FAILS}, on_error: {{retry: 0, then: quarantine}}}}}}, {{tag: after}}")
+    path = home.drop("a.md", b"words")
+
+    def dying(*_):
+        raise Killed
+
+    async with opened(home) as house:
+        await house.arrive(path)
+        with monkeypatch.context() as patch:
+            patch.setattr(disk, "rename_new", dying)
+            with pytest.raises(Killed):
+                await house.work()
+    async with opened(home) as house:
+        await house.work()
+        row = await house.file(path)
+        assert (row.end, row.tags) == ("quarantine", ())
+        assert await house.performed("quarantine") == ["done"] and await house.performed("run") == []
