@@ -17,6 +17,7 @@ import structlog
 
 from ..api.ports import Reload
 from ..rules.conditions import Group, Question
+from ..rules.explain import shown
 from ..rules.pipeline import Rule
 from ..rules.terms import Target, Watch
 from .config import AppAddress, Config, ConfigError, Secret, load
@@ -176,7 +177,7 @@ def _options(options: Mapping[str, object]) -> dict[str, object]:
 
 def _rule(rule: Rule) -> dict[str, object]:
     """A rule as `explain --trace` would word it."""
-    do = [{action.verb: _options(action.params)} if action.params else action.verb for action in rule.do]
+    do = [{action.verb: _options(shown(action))} if action.params else action.verb for action in rule.do]
     return {"name": rule.name, "when": [_asked(q) for q in rule.when], "do": do, "continue": rule.go_on, "enabled": rule.enabled}
 
 

@@ -24,7 +24,7 @@ async def test_a_path_is_asked_for_in_its_plain_form(client):
     assert answer == {"path": "/in/a.png", "why": [{"about": "file", "text": "about /in/a.png"}]}
 
 
-@pytest.mark.parametrize("query", ["", "?path=a.png", "?path=/a%00b", "?path=/" + "x" * 5000, "?paht=/a"])
+@pytest.mark.parametrize("query", ["", "?path=a.png", "?path=/a%00b", "?path=/" + "x" * 5000, "?wo=/a"])
 async def test_what_is_no_path_is_refused(client, query):
     """Missing, relative, with a NUL, too long, misspelt."""
     assert (await client.get(f"/api/v1/why{query}")).status == 400

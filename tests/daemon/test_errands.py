@@ -4,6 +4,7 @@ import sys
 
 import pytest
 from aiohttp import web
+from dropdock.daemon.reload import effective
 from dropdock.daemon.undoing import Undoer
 from dropdock.handlers import disk
 from dropdock.rules.terms import Lane
@@ -161,3 +162,10 @@ async def test_killed_while_a_failed_file_is_quarantined_the_next_start_says_qua
         row = await house.file(path)
         assert (row.end, row.tags) == ("quarantine", ())
         assert await house.performed("quarantine") == ["done"] and await house.performed("run") == []
+
+
+def test_the_settings_in_force_show_no_address(tmp_path):
+    """What GET /api/v1/config tells of a webhook is its host."""
+    home = home_of(tmp_path, "{webhook: 'https://me:pw@box.lan/hook/T0KEN?key=S3CRET'}")
+    shown = str(effective(home.config))
+    assert "box.lan" in shown and not any(word in shown for word in ("S3CRET", "T0KEN", "pw@"))

@@ -171,7 +171,7 @@ def test_the_actions_that_reach_outside() -> None:
     ("text", "said"),
     [
         ("move: {to: ../up}", "expected a folder without `..`"),
-        ("move: {to: 'x/{tipe}'}", "unknown placeholder {tipe}"),
+        ("move: {to: 'x/{typ}'}", "unknown placeholder {typ}"),
         ("move: {to: x, on_conflict: overwrite}", "expected one of skip_same_else_rename, skip, rename, fail"),
         ("webhook: 'ftp://x/y'", "expected an address"),
         ("webhook: 'http:///y'", "expected an address"),
