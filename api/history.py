@@ -8,27 +8,25 @@ from pathlib import Path
 from aiohttp import web
 
 from ..store import files, history
-from ..store.rows import FileRow, HistoryRow
+from ..store.rows import HistoryRow
 from . import views
 from .keys import STORE
 from .queries import Query
 
-Line = tuple[HistoryRow, FileRow | None]
+Line = tuple[HistoryRow, str | None, Path | None]  # how the recorded end of its file is called, and where that is
 
 
 def lines(c: sqlite3.Connection, before: int | None, limit: int, path: Path | None) -> list[Line]:
-    """Lines of history, each with the file it is about, so that a line can say where the file ended."""
+    """Lines of history, each with the end of the file it is about."""
     rows = history.latest(c, before, limit, path)
-    about = {r.file_id for r in rows if r.file_id is not None}
-    found = {file_id: files.get(c, file_id) for file_id in about}
-    return [(r, found.get(r.file_id) if r.file_id is not None else None) for r in rows]
+    found = files.ends(c, {r.file_id for r in rows if r.file_id is not None})
+    return [(r, *found.get(r.file_id or 0, (None, None))) for r in rows]
 
 
 def view(line: Line) -> views.View:
     """A line with the end of its file, as far as it is known by now."""
-    row, file = line
-    at = str(file.end_at) if file and file.end_at else None
-    return {**views.history(row), "end": file.end if file else None, "end_at": at}
+    row, end, at = line
+    return {**views.history(row), "end": end, "end_at": str(at) if at else None}
 
 
 async def listing(request: web.Request) -> web.Response:

@@ -214,6 +214,12 @@ def standing(c: sqlite3.Connection, path: Path) -> tuple[int, int, int, int, str
     return found
 
 
+def ends(c: sqlite3.Connection, file_ids: Iterable[int]) -> dict[int, tuple[str | None, Path | None]]:
+    """Row id -> how the recorded end of a path is called and where its bytes are, as far as that is known by now."""
+    rows = c.execute("SELECT id, end_kind, end_at FROM files WHERE id IN (SELECT value FROM json_each(?))", (dumps([*file_ids]),))
+    return {r[0]: (r[1], None if r[2] is None else path_of(r[2])) for r in rows}
+
+
 def unit(c: sqlite3.Connection, file_id: int) -> list[FileRow]:
     """The lead and its companions, the lead first."""
     rows = c.execute(f"SELECT {FILE_COLUMNS} FROM files WHERE id=? OR lead=? ORDER BY lead IS NOT NULL, id", (file_id, file_id))
@@ -249,7 +255,7 @@ def listing(
 
 def counts(c: sqlite3.Connection) -> dict[str, int]:
     """How many units are in each state."""
-    return dict(c.execute("SELECT state, count(*) FROM files WHERE lead IS NULL GROUP BY state"))
+    return dict(c.execute("SELECT state, n FROM tally WHERE what='unit' AND n>0"))
 
 
 def unchanged(c: sqlite3.Connection, units: Sequence[Mapping[Path, Stamp]]) -> list[bool]:

@@ -246,7 +246,7 @@ def listing(
 def counts(c: sqlite3.Connection) -> dict[str, dict[str, int]]:
     """Lane -> state -> how many."""
     found: dict[str, dict[str, int]] = {}
-    for lane, state, n in c.execute("SELECT lane, state, count(*) FROM jobs GROUP BY lane, state"):
+    for lane, state, n in c.execute("SELECT lane, state, n FROM tally WHERE what='job' AND n>0"):
         found.setdefault(lane, {})[state] = n
     return found
 
