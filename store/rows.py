@@ -199,7 +199,8 @@ HISTORY_COLUMNS = "id, at, event, path, verb, status, rule, note, file_id, job_i
 
 def history_row(v: Any) -> HistoryRow:
     """A row of HISTORY_COLUMNS."""
-    return HistoryRow(v[0], v[1], v[2], _maybe_path(v[3]), *v[4:13], bool(v[13]))
+    columns = (v[0], v[1], v[2], _maybe_path(v[3]), *v[4:13], bool(v[13]))
+    return HistoryRow(*columns)
 
 
 @dataclass(frozen=True, slots=True)

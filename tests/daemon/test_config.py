@@ -152,7 +152,8 @@ trash: 1 s
         "c.yaml:6:38: watch[1].rescan: expected at least 10, not '1 s'",
         "c.yaml:7:5: watch[2]: expected settings by name, not 3",
         "c.yaml:8:8: trash: expected something like 2 s, 15 min or 14 days, not 'soon'",
-        "c.yaml:10:15: targets.a.layout: expected one of comfyui, forge, a1111, swarmui, fooocus, wan2gp, ai-toolkit, custom, not 'comfy' (did you mean comfyui?)",
+        "c.yaml:10:15: targets.a.layout: expected one of comfyui, forge, a1111, swarmui, fooocus, wan2gp, ai-toolkit, custom, not 'comfy' "
+        "(did you mean comfyui?)",
         "c.yaml:10:42: targets.a.enabled: expected true or false, not 'perhaps'",
         "c.yaml:12:15: captioners.t.engine: the engine onnx is not in this version; there are basic, simple",
         "c.yaml:13:15: captioners.u.engine: expected one of basic, simple, not 'simpel' (did you mean simple?)",

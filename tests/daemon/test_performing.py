@@ -414,10 +414,10 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, house: Opened, point: str) -> None:
         monkeypatch.setattr(house.store, "record", no_record)
     else:
 
-        async def notidying(*_: object) -> None:
+        async def untidied(*_: object) -> None:
             raise Killed
 
-        monkeypatch.setattr(house.performer, "tidy", notidying)
+        monkeypatch.setattr(house.performer, "tidy", untidied)
 
 
 POINTS = ["before the intent", "move 0", "move 1", "move 2", "before the record", "after the record"]

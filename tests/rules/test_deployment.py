@@ -15,7 +15,7 @@ from dropdock.rules.deployment import (
     wanted,
 )
 from dropdock.rules.globs import fold
-from dropdock.rules.terms import Link, LinkState, Target
+from dropdock.rules.terms import Target
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -146,7 +146,9 @@ async def test_a_full_disk_is_waited_for(tmp_path, monkeypatch):
         await database.write(lambda c: c.execute("PRAGMA max_page_count=1"))
         (pages,) = await database.read(lambda c: c.execute("PRAGMA page_count").fetchone())
         await database._writer.run(lambda c: c.execute(f"PRAGMA max_page_count={pages}"))
-        big = asyncio.ensure_future(database.write(lambda c: c.execute("INSERT INTO meta VALUES ('big', ?)", ("x" * 500_000,)).rowcount))
+        big = asyncio.ensure_future(
+            database.write(lambda c: c.execute("INSERT INTO meta VALUES ('big', ?)", ("x" * 500_000,)).rowcount)
+        )
         async with asyncio.timeout(5):
             while not database.full:
                 await asyncio.sleep(0.01)
