@@ -38,6 +38,8 @@ from ..rules.terms import (
 from ..store import files
 from ..store.files import Unit
 from ..store.jobs import NewJob
+from ..store.renames import Twin
+from . import renames
 from .errands import most_tries
 from .house import House
 from .readback import read_back
@@ -55,6 +57,7 @@ class Seen:
     watch: Watch
     stamps: Mapping[Path, Stamp]
     facts: Facts
+    twin: Twin | None = None  # the row that followed it here from another name
 
 
 class Conveyor:
@@ -117,6 +120,8 @@ class Conveyor:
         if edits:
             await read_back(house, [(s.arrival.lead, s.stamps, s.facts) for s in edits])
         rest = [s for s in new if s.watch.mode is not Mode.DATASET]
+        twins = await renames.follow(house, [(s.watch.name, s.arrival.lead, s.stamps) for s in rest])
+        rest = [replace(s, twin=t) for s in rest if (t := twins.get(s.arrival.lead)) is None or t.state != "held"]
         rest = await asyncio.to_thread(_identified, rest)
         memories = await house.store.read(files.known_many, [(s.arrival.lead, s.stamps[s.arrival.lead], s.watch) for s in rest])
         units = [self._decided(s, known) for s, known in zip(rest, memories, strict=True)]
@@ -124,10 +129,13 @@ class Conveyor:
             await house.store.take(units)
 
     def _decided(self, seen: Seen, known: Known) -> Unit:
-        house, watch = self._house, seen.watch
+        house, watch, twin = self._house, seen.watch, seen.twin
         facts = known_as(seen.facts, known)
+        known = known if twin is None else replace(known, seen=False)  # it was seen before as itself: that is no second copy
         verdict = decide(house.pipeline(watch), facts, known, house.store.now())
         job = plan_job(watch, seen.arrival.lead, seen.stamps, facts, verdict)
+        if job is not None and twin is not None and twin.hashed and not verdict.actions:
+            job = None  # its digests are in its row
         ends: tuple[Ended, ...] = ()
         state = "queued"
         if job is None:

@@ -1,0 +1,79 @@
+"""Renames: a file that lies under another name now keeps its row, with all that is known of it.
+
+What must hold: a row follows a file only by inode, device, size and mtime together, and only when nothing lies any more where the row
+says (the caller looks at the disk); rows of datasets never follow, for there the path is what counts;
+a unit with an open job does not follow either, since the job knows it by its path; a row is never doubled.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..rules.terms import Stamp
+from . import history
+from .codec import path_of, printable, to_db
+from .files import place
+from .history import Happening
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A row whose stamp a file has that lies elsewhere (`new`), or lies again where the row says it is gone from."""
+
+    id: int
+    old: Path
+    new: Path
+    watch: str  # the watch that the new path is under
+    state: str
+    lead: bool
+    present: bool
+    hashed: bool
+
+
+def twins(c: sqlite3.Connection, arrived: Sequence[tuple[str, Path, Stamp]]) -> list[Twin]:
+    """Of (watch, path, stamp): the rows that these files may have had under another name. A path that has a row has no twin."""
+    found = []
+    for watch, path, s in arrived:
+        row = c.execute(
+            """SELECT f.id, f.folder, f.name, f.state, f.end_kind, f.lead IS NULL, f.present, f.sha256 IS NOT NULL
+               FROM files f JOIN watches w ON w.name = f.watch
+               WHERE f.ino=? AND f.dev=? AND f.size=? AND f.mtime_ns=? AND (f.present=1 OR f.state='gone') AND w.mode<>'dataset'
+                 AND NOT EXISTS (SELECT 1 FROM files n WHERE n.folder=? AND n.name=? AND n.present=1)
+                 AND NOT EXISTS (SELECT 1 FROM jobs j WHERE json_extract(j.payload, '$.file')=coalesce(f.lead, f.id)
+                                 AND j.state IN ('queued','running','paused'))
+               ORDER BY f.present DESC, f.id DESC LIMIT 1""",
+            (s.ino, s.dev, s.size, s.mtime_ns, *place(path)),
+        ).fetchone()
+        if row is not None:
+            state = row[3] if row[6] else {"left": "left", "held": "held"}.get(row[4], "done")
+            found.append(
+                Twin(row[0], path_of(row[1]) / path_of(row[2]), path, watch, state, bool(row[5]), bool(row[6]), bool(row[7]))
+            )
+    return found
+
+
+def follow(c: sqlite3.Connection, found: Sequence[Twin], now: float) -> None:
+    """Let rows lie where their files are, and a tracked model's content with them; a line of history for each unit."""
+    for t in found:
+        folder, name = place(t.new)
+        moved = c.execute(
+            """UPDATE files SET watch=?1, folder=?2, name=?3, state=?4, present=1, last_seen=?5, end_at=iif(end_at IS NULL, NULL, ?6)
+               WHERE id=?7 AND NOT EXISTS
+                 (SELECT 1 FROM files n WHERE n.watch=?1 AND n.folder=?2 AND n.name=?3 AND n.present=1 AND n.id<>?7)""",
+            (t.watch, folder, name, t.state, now, to_db(t.new), t.id),
+        )
+        if not moved.rowcount:
+            continue
+        shown = printable(t.new.name)
+        c.execute("UPDATE models SET blob=?, name=? WHERE blob=? AND in_hub=0", (to_db(t.new), shown, to_db(t.old)))
+        c.execute(
+            """UPDATE OR REPLACE model_names SET origin=?, name=?
+               WHERE origin=? AND sha256 IN (SELECT sha256 FROM models WHERE blob=? AND in_hub=0)""",
+            (to_db(t.new), shown, to_db(t.old), to_db(t.new)),
+        )
+        if t.lead:
+            note = "it is back" if t.new == t.old else f"renamed from {t.old}"
+            history.tell(c, Happening("renamed", t.new, status=t.state, note=note, file_id=t.id), now)
