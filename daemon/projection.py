@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
@@ -56,6 +56,7 @@ class Projection:
         self._changed: set[str] = set()
         self._all = False
         self._digests: dict[tuple[Path, Stamp], str] = {}
+        self.leaving: set[str] = set()  # contents that an undo is about to take out of the hub: no target gets them any more
 
     def ask(self, *sha256s: str) -> None:
         """Project these models soon; none named means all of them."""
@@ -132,7 +133,7 @@ class Projection:
         """What there is to do for some models; changes nothing. `targets` instead of those in force, for a plan."""
         store = self._house.store
         targets = await self.targets() if targets is None else targets
-        stock = await store.read(links.stock, sha256s)
+        stock = self._staying(await store.read(links.stock, sha256s))
         wishes = await asyncio.to_thread(_wishes, stock)
         others = await self._others(wishes)
         more = set(others.values()) | (set(await store.read(links.kin)) if any(map(deployment.is_kin, wishes)) else set())
@@ -152,6 +153,11 @@ class Projection:
 
         aims, plan = await asyncio.to_thread(compare)
         return Looked(stock, aims, plan, lone_halves(_halves(wishes), await self._others(wishes)))
+
+    def _staying(self, stock: Stock) -> Stock:
+        """What is known of models, as if nobody wanted those that are leaving. Kept in memory only: after a crash they stay."""
+        rows = [replace(row, wanted=None) if row.sha256 in self.leaving else row for row in stock.models]
+        return replace(stock, models=[row for row in rows if row.wanted is not None or row.sha256 in stock.adopted])
 
     async def targets(self) -> tuple[Target, ...]:
         """The targets of the configuration, with the switches that were set at run time."""

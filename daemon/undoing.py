@@ -8,7 +8,7 @@ decide again; a crash in between is finished by the same recovery as any other a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -123,23 +123,19 @@ class Undoer:
     async def _without_links(self, row: DeedRow, verb: str, prepared: Prepared) -> Answer:
         """Links of what leaves the hub go first; when it cannot leave after all, they come again."""
         assert row.deed is not None
-        store = self._house.store
-        leaving = [sha256 for sha256, _ in row.deed.models]
-        was = [(sha256, await store.write(deeds.unwant, sha256)) for sha256 in leaving]
+        leaving = {sha256 for sha256, _ in row.deed.models}
+        self._projection.leaving |= leaving
         try:
             if leaving:
                 await self._projection.project_some(leaving)
                 await self._unlinked(leaving, row.deed.adopted)
             return await self._do(verb, prepared, row.path, row.file_id)
-        except BaseException:
-            for sha256, wanted in was:
-                await store.write(deeds.want_again, sha256, wanted)
-            raise
         finally:
+            self._projection.leaving -= leaving
             if shas := [*leaving, *(sha256 for sha256, _, _ in row.deed.wanted), *([row.sha256] if row.sha256 else [])]:
                 self._projection.ask(*shas)
 
-    async def _unlinked(self, leaving: Sequence[str], adopted: Sequence[Path]) -> None:
+    async def _unlinked(self, leaving: Collection[str], adopted: Sequence[Path]) -> None:
         for sha256 in leaving:
             for link in await self._house.store.read(links.listing, sha256=sha256):
                 if link.ours and link.at not in adopted:

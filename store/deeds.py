@@ -170,13 +170,6 @@ def busy(c: sqlite3.Connection, file_id: int) -> bool:
 # ---------------------------------------------------------------- taking back
 
 
-def unwant(c: sqlite3.Connection, sha256: str) -> str | None:
-    """Nobody wants a model any more; who did."""
-    was = wanted(c, sha256)
-    want_again(c, sha256, None)
-    return was
-
-
 def want_again(c: sqlite3.Connection, sha256: str, who: str | None) -> None:
     """Who wants a model, as it was."""
     c.execute("UPDATE models SET wanted=? WHERE sha256=?", (who, sha256))

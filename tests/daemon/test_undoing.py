@@ -334,3 +334,24 @@ async def test_a_persons_file_in_the_links_place_stays(tmp_path):
         path.write_bytes(b"mine")
         answer = await house.undoer.undo(await line(house, "adopt"))
         assert not answer.done and "something stands at" in answer.note and path.read_bytes() == b"mine"
+
+
+async def test_killed_before_the_intent_nothing_is_undone_and_the_links_come_again(home, monkeypatch):
+    """The links go first, and only in memory does nobody want the model: a crash then costs it no target."""
+    path = lora(home)
+    async with undoing(home) as house:
+        await taken(house, path)
+        await house.projection.project()
+
+        async def dying(*_):
+            raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(house.store, "intend", dying)
+            with pytest.raises(Killed):
+                await house.undoer.undo(await line(house, "store"))
+        assert not list(home.app.rglob("*.safetensors"))
+    async with undoing(home) as house:
+        (model,) = await house.store.read(models.listing)
+        await house.projection.project()
+        assert model.wanted == "*" and list(home.app.rglob("*.safetensors")) and not path.exists()
