@@ -14,9 +14,10 @@ from pathlib import Path
 import structlog
 
 from ..rules.ignores import Ignores
-from ..rules.terms import Departure, FileEvent, Watch
+from ..rules.terms import FileEvent, Watch
 from ..store import history
 from ..store.index import Index
+from . import absence
 from .conveyor import Conveyor
 from .hints import WatchState
 from .house import House
@@ -133,7 +134,7 @@ class Intake:
         self._conveyor.put(settling.ready(self._clock()))
         departures = settling.departures()
         if departures:
-            await self._conveyor.depart(departures)
+            await self._conveyor.depart(await absence.believed(self._house, watch, [d.path for d in departures]))
         return settling.next_deadline()
 
     # ------------------------------------------------------------ comparing
@@ -179,13 +180,16 @@ class Intake:
         detail = ("" if well else health.reason) if found.root_ok else "the folder is not there, or not the one it was"
         await store.write(history.set_watch, watch.name, state, detail)
         if found.root_ok:
+            await absence.come_back(self._house, watch, last, found.root)
             await store.write(history.set_scanned, watch.name, store.now(), found.files, found.root)
+        else:
+            await absence.root_away(self._house, watch)
         now = self._clock()
         for path in found.dirty:
             if not self._house.moving(path):
                 settling.touch(path, now)
         if found.departed:
-            await self._conveyor.depart([Departure(watch.name, path) for path in found.departed])
+            await self._conveyor.depart(await absence.believed(self._house, watch, found.departed))
         self._wake.set()
 
     def _walk(self, watch: Watch, ignores: Ignores, last: tuple[int, int] | None) -> Difference:

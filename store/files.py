@@ -174,7 +174,7 @@ def depart(c: sqlite3.Connection, watch: str, path: Path) -> list[tuple[int, Pat
     folder, name = place(path)
     below = os.fspath(path) + os.sep
     rows = c.execute(
-        """UPDATE files SET present=0, state='gone' WHERE watch=? AND present=1
+        """UPDATE files SET present=0, was=state, state='gone' WHERE watch=? AND present=1
              AND ((folder=? AND name=?) OR folder=? OR (folder >= ? AND folder < ?))
            RETURNING id, folder, name""",
         (watch, folder, name, to_db(path), to_db(below), to_db(below[:-1] + chr(ord(os.sep) + 1))),

@@ -38,7 +38,7 @@ def twins(c: sqlite3.Connection, arrived: Sequence[tuple[str, Path, Stamp]]) -> 
     found = []
     for watch, path, s in arrived:
         row = c.execute(
-            """SELECT f.id, f.folder, f.name, f.state, f.end_kind, f.lead IS NULL, f.present, f.sha256 IS NOT NULL
+            """SELECT f.id, f.folder, f.name, f.state, f.was, f.lead IS NULL, f.present, f.sha256 IS NOT NULL
                FROM files f JOIN watches w ON w.name = f.watch
                WHERE f.ino=? AND f.dev=? AND f.size=? AND f.mtime_ns=? AND (f.present=1 OR f.state='gone') AND w.mode<>'dataset'
                  AND NOT EXISTS (SELECT 1 FROM files n WHERE n.folder=? AND n.name=? AND n.present=1)
@@ -48,7 +48,8 @@ def twins(c: sqlite3.Connection, arrived: Sequence[tuple[str, Path, Stamp]]) -> 
             (s.ino, s.dev, s.size, s.mtime_ns, *place(path)),
         ).fetchone()
         if row is not None:
-            state = row[3] if row[6] else {"left": "left", "held": "held"}.get(row[4], "done")
+            state = row[4] if row[3] in ("gone", "away") else row[3]
+            state = state if state in ("left", "held", "failed") else "done"  # a job that was queued has ended
             found.append(
                 Twin(row[0], path_of(row[1]) / path_of(row[2]), path, watch, state, bool(row[5]), bool(row[6]), bool(row[7]))
             )
