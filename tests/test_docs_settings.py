@@ -19,7 +19,7 @@ EXAMPLE = (ROOT / "config.example.yaml").read_text("utf-8")
 ENV = {"HOME": "/home/me"}
 
 
-@pytest.mark.parametrize("row", table(), ids=lambda r: r.key)
+@pytest.mark.parametrize("row", list(table()), ids=lambda r: r.key)
 def test_every_setting_has_its_row(row: object) -> None:
     """Key, form, default and meaning of each setting stand in docs/config.md as in the table."""
     assert row.line() in CONFIG_DOC.splitlines()  # type: ignore[attr-defined]
