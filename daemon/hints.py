@@ -46,6 +46,13 @@ class Doubt(FileSystemEvent):
     __hash__ = object.__hash__
 
 
+class Heard(FileSystemEvent):
+    """The watch heard of its cookie (cookies.py): it lives. src_path is the root."""
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
 def list_folder(folder: str) -> list[tuple[str, bool]]:
     """(name, is a folder) of the folders and regular files in `folder`; nothing when it is gone or closed to us."""
     try:

@@ -22,8 +22,11 @@ from pathlib import Path
 from watchdog.events import FileSystemEvent
 from watchdog.observers.api import EventEmitter, EventQueue, ObservedWatch
 
+from ..handlers.disk import OWN
 from ..rules.ignores import Ignores
-from .hints import Dirt, Doubt, WatchState, list_folder
+from . import mounts
+from .cookies import NAME
+from .hints import Dirt, Doubt, Heard, WatchState, list_folder
 
 _HEAD = struct.Struct("iIII")  # wd, mask, cookie, length of the name (inotify(7))
 CLOSE_WRITE, MOVED_FROM, MOVED_TO, CREATE, DELETE, DELETE_SELF, MOVE_SELF = 0x8, 0x40, 0x80, 0x100, 0x200, 0x400, 0x800
@@ -55,6 +58,9 @@ class InotifyEmitter(EventEmitter):
         self._fd, self._folders, self._unwatched = -1, dict[int, str](), 0
         self._wake, self._wake_lock = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK), threading.Lock()
         self._id: tuple[int, int] | None = None
+        self._own = f"{self._root}/{OWN}"  # ignored, but for the cookie in it
+        self._table = mounts.open_table()
+        self._mounts, self._limit = mounts.below(self._root), 0
 
     def on_thread_stop(self) -> None:
         """Called by stop(), from any thread: ends the sleep of run()."""
@@ -83,11 +89,16 @@ class InotifyEmitter(EventEmitter):
         with self._wake_lock:
             os.close(self._wake)
             self._wake = -1
+        if self._table >= 0:
+            os.close(self._table)
 
     def _tell(self, reason: str) -> None:
         count, missed = len(self._folders), self._unwatched
         if missed:
-            reason = f"{missed} of {count + missed} folders cannot be watched and are only rescanned: raise fs.inotify.max_user_watches"
+            reason = (
+                f"{missed} of {count + missed} folders cannot be watched and are only looked at every minute: "
+                f"sudo sysctl fs.inotify.max_user_watches={self._limit + missed}"
+            )
         state = WatchState.LIMITED if missed else WatchState.WATCHING
         self.queue_event(Doubt(self._root, state, reason, count, missed))
 
@@ -96,9 +107,10 @@ class InotifyEmitter(EventEmitter):
         self._fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
             return f"no inotify instance ({os.strerror(ctypes.get_errno())}): raise fs.inotify.max_user_instances"
-        self._id = self._identity()
+        self._id, self._limit, self._mounts = self._identity(), _limit(), mounts.below(self._root)
         if self._id is not None and self._add(self._root, follow=True):
             self._enter(self._root, None)
+            self._add(self._own)
             return None
         full = self._unwatched > 0
         self._detach()
@@ -154,8 +166,8 @@ class InotifyEmitter(EventEmitter):
         last = -_GATHER
         while self.should_keep_running():
             ready = self._sleep([self._fd, self._wake], None)
-            if self._wake in ready and self._identity() != self._id:
-                return "the folder was replaced"
+            if reason := self._changed(ready):
+                return reason
             if self._fd not in ready:
                 continue
             found: dict[str, bool] = {}
@@ -172,11 +184,23 @@ class InotifyEmitter(EventEmitter):
                 self.stopped_event.wait(_GATHER)
         return "stopped"
 
+    def _changed(self, ready: list[int]) -> str | None:
+        """Why the watches must be made anew, of what no event of theirs tells."""
+        if self._wake in ready and self._identity() != self._id:
+            return "the folder was replaced"
+        if self._wake in ready and self._unwatched and _limit() > self._limit:
+            return "the watch limit was raised"
+        if self._table in ready and mounts.below(self._root) != self._mounts:
+            return "a volume was mounted or unmounted below it"
+        return None
+
     def _sleep(self, fds: list[int], timeout: int | None) -> list[int]:
         """The readable ones of `fds`, the wake-up among them already taken back. timeout in milliseconds, None is for ever."""
         poll = select.poll()
         for fd in fds:
             poll.register(fd, select.POLLIN)
+        if self._table >= 0:
+            poll.register(self._table, select.POLLPRI)
         ready = [fd for fd, _ in poll.poll(timeout)]
         if self._wake in ready:
             os.eventfd_read(self._wake)
@@ -198,6 +222,9 @@ class InotifyEmitter(EventEmitter):
                 continue
             path = f"{folder}/{name}"
             is_dir = bool(mask & ISDIR)
+            if folder == self._own or path == self._own:
+                self._own_event(path, name, mask)
+                continue
             if path not in found and self._ignores.skip(self._rel(path), is_dir):
                 continue
             if not is_dir:
@@ -205,6 +232,14 @@ class InotifyEmitter(EventEmitter):
             else:
                 self._folder_event(path, mask, found)
         return None
+
+    def _own_event(self, path: str, name: str, mask: int) -> None:
+        """Of our own folder only its coming, and the cookie in it, are of interest."""
+        if path == self._own:
+            if mask & (CREATE | MOVED_TO):
+                self._add(path)
+        elif name == NAME and mask & CREATE:
+            self.queue_event(Heard(self._root))
 
     def _folder_event(self, path: str, mask: int, found: dict[str, bool]) -> None:
         if mask & (CREATE | MOVED_TO):
@@ -218,6 +253,14 @@ class InotifyEmitter(EventEmitter):
                     if at == path or at.startswith(f"{path}/"):
                         self._libc.inotify_rm_watch(self._fd, wd)
                         del self._folders[wd]
+
+
+def _limit() -> int:
+    """inotify's watches per user; 0 when it cannot be told."""
+    try:
+        return int(Path("/proc/sys/fs/inotify/max_user_watches").read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def _events(data: bytes) -> Iterator[tuple[int, int, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -19,6 +19,7 @@ from ..store import history
 from ..store.index import Index
 from . import absence
 from .conveyor import Conveyor
+from .cookies import WAIT, lay, may_ask
 from .hints import WatchState
 from .house import House
 from .looking import look_many
@@ -36,7 +37,13 @@ _log = structlog.get_logger()
 class Intake:
     """Watches every folder of the config and lays what settles onto the conveyor."""
 
-    def __init__(self, house: House, conveyor: Conveyor, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        house: House,
+        conveyor: Conveyor,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._house, self._conveyor, self._clock = house, conveyor, clock
         self._settling: dict[str, Settling] = {w.name: Settling(w) for w in house.config.watches}
         self._ignores = {w.name: Ignores(w.ignore, w.max_depth) for w in house.config.watches}
@@ -46,6 +53,8 @@ class Intake:
         self._stopping = False
         self.meters = Meters()
         self.paused: set[str] = set()
+        self._deaf: set[str] = set()  # watches that did not hear of their cookie
+        self._pause = pause
         loop = asyncio.get_running_loop()
         self._watcher = Watcher(
             house.config.watches,
@@ -77,6 +86,7 @@ class Intake:
         for name in gone:
             self._settling.pop(name), self._ignores.pop(name)
             self.paused.discard(name)
+            self._deaf.discard(name)
         for w in fresh:
             self._settling[w.name], self._ignores[w.name] = Settling(w), Ignores(w.ignore, w.max_depth)
         await asyncio.to_thread(self._turn, gone, fresh)
@@ -196,6 +206,31 @@ class Intake:
         with Index(self._house.store.db.path, watch.path) as index:
             return rescan(watch, index, ignores, last, lambda: self._stopping)
 
+    async def listen(self) -> None:
+        """Ask each watch whether it hears: one that does not hear of its cookie is made anew, one past the watch limit is compared.
+
+        A silent watch keeps a notice until it has answered.
+        """
+        for watch in self._house.config.watches:
+            if watch.enabled and self._watcher.state(watch.name).state is WatchState.LIMITED:
+                self.doubt(watch.name, "some of its folders have no watch")
+        asked: dict[str, int] = {}
+        for watch in self._house.config.watches:
+            if may_ask(watch) and self._watcher.state(watch.name).state is WatchState.WATCHING:
+                before = self._watcher.cookies(watch.name)
+                if await asyncio.to_thread(lay, watch.path):
+                    asked[watch.name] = before
+        if not asked:
+            return
+        await self._pause(WAIT)
+        for name, before in asked.items():
+            if self._watcher.cookies(name) > before:
+                self._deaf.discard(name)
+            elif self._watcher.state(name).state is WatchState.WATCHING:
+                self._deaf.add(name)
+                _log.warning("a watch heard nothing of its cookie and is made anew", watch=name)
+                await asyncio.to_thread(self._watcher.reopen, name)
+
     # ------------------------------------------------------------ questions and orders
 
     async def pause(self, name: str, paused: bool) -> bool:
@@ -223,6 +258,8 @@ class Intake:
             health = self._watcher.state(watch.name)
             if health.state in (WatchState.LIMITED, WatchState.MISSING) and watch.enabled:
                 found.append(f"{watch.name}: {health.reason}")
+            elif watch.name in self._deaf:
+                found.append(f"{watch.name}: it did not hear of a test file and was opened anew")
         return tuple(found)
 
     def silent(self) -> tuple[str, ...]:

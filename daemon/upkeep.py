@@ -24,6 +24,7 @@ from .recovery import Recovery
 
 LEASES = 45  # seconds between two renewals
 AUDIT = 900  # seconds between two looks at all links
+EARS = 60  # seconds between two questions to each watch whether it hears
 RETENTION = 3600  # seconds between two looks at what may go from trash and quarantine
 JOBS_KEPT = 7 * 86_400.0  # seconds that done jobs are listed
 _log = structlog.get_logger()
@@ -43,7 +44,12 @@ class Upkeep:
     def start(self) -> None:
         """Begin."""
         self.follow()
-        for work, seconds in ((self._leases, LEASES), (self._audit, AUDIT), (self._retention, RETENTION)):
+        for work, seconds in (
+            (self._leases, LEASES),
+            (self._intake.listen, EARS),
+            (self._audit, AUDIT),
+            (self._retention, RETENTION),
+        ):
             self._clock.add_job(work, IntervalTrigger(seconds=seconds, timezone=UTC))
         self._clock.start()
 

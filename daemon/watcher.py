@@ -32,7 +32,8 @@ from watchdog.observers.api import BaseObserver
 
 from ..rules.ignores import Ignores
 from ..rules.terms import FileEvent, Watch
-from .hints import Dirt, Doubt, WatchState, list_folder
+from .cookies import is_cookie
+from .hints import Dirt, Doubt, Heard, WatchState, list_folder
 from .inotify import InotifyEmitter
 from .polling import PatientPoller
 
@@ -63,6 +64,7 @@ class Watcher:
 
     def __init__(self, watches: Iterable[Watch], on_wake: Callable[[], None], on_doubt: Callable[[str, str], None]) -> None:
         self._on_wake, self._on_doubt = on_wake, on_doubt
+        self._cookies: dict[str, int] = {}  # watch -> cookies heard of
         self._lock = threading.Lock()
         self._dirty: dict[tuple[str, str], bool] = {}
         self._woken = False
@@ -111,6 +113,17 @@ class Watcher:
         should = (WatchState.WATCHING, WatchState.LIMITED)
         return tuple(n for n, o in list(self._observers.items()) if self.state(n).state in should and not _alive(o))
 
+    def cookies(self, name: str) -> int:
+        """How many cookies a watch has heard of (cookies.py)."""
+        with self._lock:
+            return self._cookies.get(name, 0)
+
+    def reopen(self, name: str) -> None:
+        """Make the watch anew, for it is deaf; its start asks for a rescan."""
+        watch = self._watches.get(name)
+        if watch is not None:
+            self.add(watch)
+
     def check(self, name: str) -> None:
         """Ask a watch to see whether its root is still the same folder, for what no event tells (a renamed parent, a mount over it).
 
@@ -138,6 +151,11 @@ class Watcher:
             self._woken = self._woken or wake
         if wake:
             self._call(self._on_wake)
+
+    def live(self, name: str) -> None:
+        """Note that a watch heard of its cookie."""
+        with self._lock:
+            self._cookies[name] = self._cookies.get(name, 0) + 1
 
     def doubt(self, name: str, health: WatchHealth) -> None:
         """Note a watch's new state and ask for a rescan of it."""
@@ -207,6 +225,8 @@ class _Ear(FileSystemEventHandler):
             self._watcher.hear(self._name, event.paths.items())
         elif isinstance(event, Doubt):
             self._watcher.doubt(self._name, WatchHealth(event.state, event.reason, event.folders, event.unwatched))
+        elif isinstance(event, Heard) or is_cookie(os.fsdecode(event.src_path)):
+            self._watcher.live(self._name)
         elif isinstance(event, DirDeletedEvent) and os.fsdecode(event.src_path) == self._root:
             self._watcher.doubt(self._name, WatchHealth(WatchState.MISSING, "the folder was removed"))
         else:
