@@ -110,10 +110,13 @@ async def test_nobody_listens(session: aiohttp.ClientSession, unused_tcp_port: i
 async def test_an_app_that_hangs_is_left_alone(session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch) -> None:
     """No answer within the patience is a note."""
     monkeypatch.setattr(refresh, "PATIENCE", aiohttp.ClientTimeout(total=0.05))
-    server = await asyncio.start_server(lambda reader, writer: reader.read(), "127.0.0.1", 0)
+    open_ones: list[asyncio.StreamWriter] = []  # a writer that nobody holds closes its connection
+    server = await asyncio.start_server(lambda reader, writer: open_ones.append(writer), "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
         told = await tell(session, App("comfyui", f"http://127.0.0.1:{port}"), [LORA])
+        for writer in open_ones:
+            writer.close()
     assert not told.ok and "no answer in time" in told.note
 
 
