@@ -7,6 +7,7 @@ verdict and its job in one transaction; a file that cannot be read is a record w
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -189,11 +190,24 @@ def _identified(seen: Sequence[Seen]) -> list[Seen]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            facts = replace(s.facts, condition=Condition.UNKNOWN, reason=f"{UNREADABLE}: {os.strerror(error.errno or 0)}")
+            facts = replace(
+                s.facts, condition=Condition.UNKNOWN, reason=f"{UNREADABLE}: {os.strerror(error.errno or 0)}{_whose(s, error)}"
+            )
         if not s.arrival.whole and facts.condition is Condition.OK:
             facts = replace(facts, condition=Condition.INVALID, reason="unfinished")
         found.append(replace(s, facts=facts))
     return found
+
+
+def _whose(seen: Seen, error: OSError) -> str:
+    """Whose file it is and who we are, when that is why it cannot be read."""
+    if error.errno not in (errno.EACCES, errno.EPERM) or not hasattr(os, "getuid"):
+        return ""
+    try:
+        found = seen.arrival.lead.lstat()
+    except OSError:
+        return ""
+    return f" (it belongs to uid {found.st_uid}, mode {found.st_mode & 0o7777:04o}; dropdock runs as uid {os.getuid()})"
 
 
 def _why_left(facts: Facts, verdict: Verdict) -> str:

@@ -187,7 +187,9 @@ class Intake:
         )
         state = str(health.state) if found.root_ok else str(WatchState.MISSING)
         well = health.state is WatchState.WATCHING
-        detail = ("" if well else health.reason) if found.root_ok else "the folder is not there, or not the one it was"
+        detail = (
+            (_skipped(found) if well else health.reason) if found.root_ok else "the folder is not there, or not the one it was"
+        )
         await store.write(history.set_watch, watch.name, state, detail)
         if found.root_ok:
             await absence.come_back(self._house, watch, last, found.root)
@@ -281,6 +283,14 @@ class Intake:
         if watch is not None and watch.name in self._settling:
             self._settling[watch.name].touch(path, self._clock())
             self._wake.set()
+
+
+def _skipped(found: Difference) -> str:
+    """What lies in an inbox and is not taken, in a line: the first few with the reason, and how many there are."""
+    if not found.skips:
+        return ""
+    more = found.skips - len(found.skipped)
+    return f"{found.skips} not taken: {', '.join(found.skipped)}{f' and {more} more' if more else ''}"
 
 
 def _discard(handle: asyncio.Handle) -> None:

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from ..handlers.disk import OWN
 from ..rules.ignores import Ignores
-from ..rules.terms import Watch
+from ..rules.terms import Mode, Watch
 
 Brief = tuple[int, int, int]  # (size, mtime_ns, ino): no Stamp objects in a loop over 100,000 files
+SHOWN = 5  # skipped names that are told
 RootId = tuple[int, int]  # (st_dev, st_ino) of a watch's root
 
 
@@ -43,6 +45,8 @@ class Difference:
     files: int  # regular files seen
     root_ok: bool  # False: the root is missing or not what it was; nothing is said to have departed
     root: RootId | None = None
+    skipped: tuple[str, ...] = ()  # of an inbox: what lies there and is not taken, each with the reason; the first SHOWN
+    skips: int = 0  # how many there are
 
 
 @dataclass(slots=True)
@@ -52,6 +56,14 @@ class _Pass:
     visited: set[str] = field(default_factory=set)
     files: int = 0
     met: int = 0  # known names that were found, changed or not
+    skips: int = 0
+    skipped: list[str] = field(default_factory=list)
+
+    def skip(self, path: str, why: str) -> None:
+        """Note something of an inbox that is not taken."""
+        self.skips += 1
+        if len(self.skipped) < SHOWN:
+            self.skipped.append(f"{path} ({why})")
 
 
 def rescan(
@@ -74,7 +86,8 @@ def rescan(
     moved = last_root != root and (empty or (last_root is not None and last_root[0] != root[0] and not done.met))
     if moved and known:
         return Difference(done.dirty, [], done.files, root_ok=False, root=last_root)
-    return Difference(done.dirty, _departed(watch, seen, done, known), done.files, root_ok=True, root=root)
+    gone = _departed(watch, seen, done, known)
+    return Difference(done.dirty, gone, done.files, True, root, tuple(done.skipped), done.skips)
 
 
 def _walk(watch: Watch, seen: Seen, ignores: Ignores, done: _Pass, stopped: Callable[[], bool]) -> bool:
@@ -91,7 +104,11 @@ def _walk(watch: Watch, seen: Seen, ignores: Ignores, done: _Pass, stopped: Call
             continue
         done.visited.add(folder)
         prefix = f"{folder}/" if folder else ""
-        stack += [f"{prefix}{name}" for name in below if not ignores.skip(f"{prefix}{name}", True)]
+        for name in below:
+            if not (why := ignores.why(f"{prefix}{name}", True)):
+                stack.append(f"{prefix}{name}")
+            elif watch.mode is Mode.INBOX and name != OWN:
+                done.skip(f"{prefix}{name}/", why)
     return True
 
 
@@ -116,7 +133,7 @@ def _compare(
 ) -> list[str]:
     """Compare one folder's listing with what is known of it; returns the names of its folders. The hot loop: keep it plain."""
     below: list[str] = []
-    take, files, expected = known.pop, 0, len(known)
+    take, files, expected, inbox = known.pop, 0, len(known), watch.mode is Mode.INBOX
     for entry in entries:
         name = entry.name
         brief = take(name, None)
@@ -131,8 +148,10 @@ def _compare(
                 continue
         if entry.is_file(follow_symlinks=False):
             files += 1
-            if not ignores.skip(f"{folder}/{name}" if folder else name, False):
+            if not (why := ignores.why(f"{folder}/{name}" if folder else name, False)):
                 done.dirty.append(watch.path / folder / name)
+            elif inbox:
+                done.skip(f"{folder}/{name}" if folder else name, why)
             continue
         if brief is not None and brief != (
             0,
@@ -142,10 +161,22 @@ def _compare(
             known[name] = brief
         if entry.is_dir(follow_symlinks=False):
             below.append(name)
+        elif inbox:
+            done.skip(f"{folder}/{name}" if folder else name, _sort_of(entry))
     done.files += files
     done.met += expected - len(known)
     done.missing += [(folder, name) for name in known]
     return below
+
+
+def _sort_of(entry: os.DirEntry[str]) -> str:
+    """What something is that is neither a file nor a folder, in words."""
+    try:
+        mode = entry.stat(follow_symlinks=False).st_mode
+    except OSError:
+        return "it cannot be looked at"
+    sorts = ((stat.S_ISLNK, "a symbolic link"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"))
+    return next((word for is_one, word in sorts if is_one(mode)), "a device")
 
 
 def _departed(watch: Watch, seen: Seen, done: _Pass, known: Collection[str]) -> list[Path]:

@@ -158,6 +158,34 @@ def test_symlinks_are_neither_followed_nor_named(root: Path, tmp_path: Path) -> 
     assert (found.dirty, found.departed, found.files) == ([], [], 3)
 
 
+def test_what_an_inbox_does_not_take_is_told_with_the_reason(root: Path) -> None:
+    """Links, FIFOs, sockets, hidden and ignored names: each counted, the first few named; our own folder is none of them."""
+    (root / "a/link.png").symlink_to(root / "top.png")
+    os.mkfifo(root / "pipe")
+    (root / ".hidden").write_text("x")
+    (root / ".git/sub").mkdir(parents=True)
+    (root / ".dropdock/trash").mkdir(parents=True)
+    (root / "old.bak").write_text("x")
+    told = {
+        "a/link.png (a symbolic link)",
+        "pipe (a FIFO)",
+        ".hidden (hidden name)",
+        ".git/ (hidden name)",
+        "old.bak (ignore: *.bak)",
+    }
+    found = rescan(Watch("in", root, Mode.INBOX), Memory(root / "nothing"), Ignores(["*.bak"]))
+    assert set(found.skipped) == told and found.skips == 5
+    assert rescan(watch(root), Memory(root / "nothing"), Ignores()).skips == 0
+
+
+def test_many_that_are_not_taken_are_counted_and_few_are_named(root: Path) -> None:
+    """A folder of a thousand dot files is one short line."""
+    for n in range(30):
+        (root / f".x{n}").write_text("x")
+    found = rescan(Watch("in", root, Mode.INBOX), Memory(root / "nothing"), Ignores())
+    assert (found.skips, len(found.skipped)) == (30, 5)
+
+
 def test_a_known_file_that_became_a_link_departed(root: Path) -> None:
     """Its bytes are no longer there."""
     memory = Memory(root)
