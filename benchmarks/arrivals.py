@@ -95,12 +95,10 @@ def main() -> None:
         f"{FILES:,} pictures of {len(picture())} bytes in one folder, {ROUNDS} rounds in turns. The writer takes {median(wrote):.2f} s; "
         "the plain loop hears nothing, reads no header, decides nothing and makes no jobs."
     )
-    goal = Figure(
-        f"{FILES:,} small files all recorded, past the settle time",
-        f"< {GOAL:.0f} s",
-        f"{median(took):.2f} s",
-        median(took) < GOAL,
-    )
+    within = median(took) < GOAL
+    why = "" if within else "one interpreter: a file costs about 0.25 ms of it to look at, identify, decide and record"
+    name = f"{FILES:,} small files all recorded, past the settle time"
+    goal = Figure(name, f"< {GOAL:.0f} s", f"{median(took):.2f} s", within, why)
     report("Arrivals", ["what", "s", "worst s", "ratio"], rows, notes, [goal])
 
 
