@@ -146,10 +146,14 @@ class Projection:
         concerned = {*sha256s, *(row.sha256 for row in stock.models)}
         taken = {Claim(*claim) for claim in await store.read(links.taken, asked, concerned)} if asked else frozenset()
         mine = [made_of(row) for row in stock.links if row.ours]
+        known = {made.link.at for made in mine}
+        adopted = {at for places in stock.adopted.values() for at in places}
 
         def compare() -> tuple[Wanted, Plan]:
             aims = deployment.wanted(wishes, targets, layouts, names, taken)
-            return aims, linkplan.plan(aims, hands.look(aims, mine, self._digest), mine)
+            unsure = [link for link in aims.links if link.at in adopted and link.at not in known]
+            ours = [*mine, *hands.left_by_adopting(unsure, self._house.config.hub)]
+            return aims, linkplan.plan(aims, hands.look(aims, ours, self._digest), ours)
 
         aims, plan = await asyncio.to_thread(compare)
         return Looked(stock, aims, plan, lone_halves(_halves(wishes), await self._others(wishes)))

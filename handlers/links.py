@@ -13,7 +13,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -87,6 +87,20 @@ def _found(at: Path, to: Path, original: Path, digest: Digest | None, left: Stam
         return Found(Seen.ABSENT, alive=alive)
     except OSError as error:  # a file where a folder should be, no permission, a name too long for this disk
         return Found(Seen.BLOCKED, alive=alive, note=f"{at}: {error.strerror or error}")
+
+
+def left_by_adopting(places: Collection[Link], hub: Path) -> list[Made]:
+    """Of these links at adopted places, those that stand as links into the hub, as they stand: ours, whatever is recorded of them."""
+    return [Made(replace(link, to=to)) for link in places if (to := _into(link.at, hub)) is not None]
+
+
+def _into(at: Path, hub: Path) -> Path | None:
+    """What a link in the hub points to by its text; None where no such link stands."""
+    try:
+        to = _named_by(at, str(at.readlink()))
+    except OSError:  # nothing there, or no link
+        return None
+    return to if any(to.is_relative_to(home) for home in (os.path.abspath(hub), os.path.realpath(hub))) else None  # noqa: PTH100  # as adopting writes it
 
 
 def _readable(path: Path) -> bool:

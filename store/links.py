@@ -168,8 +168,9 @@ def adopt_place(c: sqlite3.Connection, sha256: str, at: Path) -> None:
 
 
 def leave_place(c: sqlite3.Connection, at: Path) -> None:
-    """No link is wanted at an adopted place any more."""
+    """No link is wanted at an adopted place any more, and what stands there is not ours."""
     c.execute("DELETE FROM adopted WHERE at=?", (to_db(at),))
+    drop(c, [at])
 
 
 # ---------------------------------------------------------------- switches

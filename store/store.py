@@ -13,11 +13,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from ..rules.terms import Caption, Item, Job, Kind, Known, Lane, Outcome, Prepared, Stamp, Status, Watch
+from ..rules.deployment import NOWHERE
+from ..rules.terms import (
+    Caption,
+    Item,
+    Job,
+    Kind,
+    Known,
+    Lane,
+    LinkState,
+    Model,
+    Outcome,
+    Prepared,
+    Stamp,
+    Status,
+    Watch,
+)
 from . import datasets, deeds, files, history, jobs, links, models
 from .database import Database
 from .history import Happening
 from .jobs import NewJob
+from .rows import LinkRow
 
 T = TypeVar("T")
 
@@ -141,6 +157,7 @@ def record(c: sqlite3.Connection, e: Entry, now: float) -> None:
         models.want(c, sha256, deeds.wanted_then(c, sha256, o.targets))
     for at in o.adopted:
         links.adopt_place(c, o.models[0].sha256, at)
+        links.put(c, [_left_at(at, o.models[0], now)])
     for ended in o.ended:
         files.end(c, ended, now)
     for aside in o.aside:
@@ -168,6 +185,12 @@ def record(c: sqlite3.Connection, e: Entry, now: float) -> None:
     line = None if e.quiet else history.tell(c, replace(_line(e), did=did), now)
     if o.taken_back is not None:
         deeds.take_back(c, o.taken_back, o.note, line, now)
+
+
+def _left_at(at: Path, model: Model, now: float) -> LinkRow:
+    """The link that an adoption left: ours, so that it follows its blob. Which target holds the place is for the projection."""
+    kind = model.facts.model.type if model.facts.model is not None else ""
+    return LinkRow(at, NOWHERE, kind, model.blob, model.sha256, str(LinkState.OK), True, "symlink", now)
 
 
 def _datasets(c: sqlite3.Connection, e: Entry, now: float) -> None:

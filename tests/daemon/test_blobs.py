@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,75 @@ async def test_a_damaged_blob_is_kept_and_linked_no_more(tmp_path: Path) -> None
         await look(o)
         assert content in [p.read_bytes() for p in home.hub.rglob("*.safetensors")]
         assert not os.path.lexists(link)
+
+
+ADOPTING = "pipelines:\n  library:\n    - {name: take in, when: {kind: model}, do: [adopt]}\n"
+
+
+async def adopted(o: Opened) -> Path:
+    """A library's LoRA that was adopted: the link at its place."""
+    path = write_safetensors(o.home.library / "mine.safetensors", {"lora_unet_x.lora_down.weight": ("F16", (4, 64))})
+    old(o, path)
+    await o.arrive(path)
+    await o.work(Lane.HASH)
+    await o.projection.project()
+    assert path.is_symlink()
+    return path
+
+
+def rewritten(o: Opened, link: Path) -> bytes:
+    """An app writes another model through the link; returns its bytes."""
+    link.resolve().write_bytes(
+        write_safetensors(o.home.root / "new", {"lora_unet_x.lora_down.weight": ("F16", (8, 64))}).read_bytes()
+    )
+    old(o, link, 1800)
+    return link.read_bytes()
+
+
+@pytest.mark.parametrize("ours", [True, False])
+async def test_an_adopted_file_that_an_app_writes_opens_at_its_place(tmp_path: Path, ours: bool) -> None:
+    """adopted -> written through the link -> kept as what it is: the link follows, also where it was recorded as somebody's."""
+    async with watched(Home(tmp_path, ADOPTING)) as o:
+        path = await adopted(o)
+        (row,) = [r for r in await o.store.read(links.listing) if r.at == path]
+        assert row.ours and row.state == "ok" and row.points_to == path.resolve()
+        if not ours:  # as an older database has it
+            await o.store.write(links.put, [replace(row, ours=False)])
+        content = rewritten(o, path)
+        await look(o)
+        digest = hashlib.sha256(content).hexdigest()
+        assert path.read_bytes() == content and path.resolve().parent.name == digest
+        assert [(r.sha256, r.ours, r.state) for r in await o.store.read(links.listing) if r.at == path] == [(digest, True, "ok")]
+
+
+async def test_an_adopted_link_that_was_found_foreign_is_mended(tmp_path: Path) -> None:
+    """A link into the hub at an adopted place that points to a content of before; a link to elsewhere stays a person's."""
+    async with watched(Home(tmp_path, ADOPTING)) as o:
+        path = await adopted(o)
+        (row,) = [r for r in await o.store.read(links.listing) if r.at == path]
+        blob = path.resolve()
+        for there, to in ((o.home.hub / "00" / "0000" / "mine.safetensors", blob), (tmp_path / "theirs", tmp_path / "theirs")):
+            path.unlink()
+            path.symlink_to(there)
+            await o.store.write(links.put, [replace(row, ours=False, state="foreign")])
+            await o.projection.project()
+            assert path.readlink() == to
+
+
+async def test_an_adopted_blob_that_went_and_is_dropped_again_opens_at_its_place(tmp_path: Path) -> None:
+    """The link to nothing goes, and comes again with the content, under whatever name that is dropped."""
+    home = Home(tmp_path, ADOPTING + "  inbox:\n    - {name: models, when: {kind: model}, do: [store]}\n")
+    async with watched(home) as o:
+        path = await adopted(o)
+        content = path.read_bytes()
+        path.resolve().rename(tmp_path / "away")
+        await look(o)
+        assert not os.path.lexists(path)
+        again = home.drop("another.safetensors", content)
+        old(o, again)
+        await o.arrive(again)
+        await look(o)
+        assert path.read_bytes() == content and path.resolve().name == "another.safetensors"
 
 
 async def test_a_blob_that_is_being_written_waits(tmp_path: Path) -> None:
