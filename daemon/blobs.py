@@ -160,6 +160,7 @@ class Blobs:
         house.mine |= paths
         try:
             await asyncio.to_thread(disk.carry_out, prepared.moves)
+            await asyncio.to_thread(_clear, row.blob.parent)
         except (disk.Changed, disk.Taken, OSError) as error:
             await house.store.write(history.settle_intent, intent)
             await self._later(job, str(error))
@@ -169,7 +170,6 @@ class Blobs:
         entry = Entry(WORD, prepared.outcome, row.blob, job_id=job.id, owner=house.owner, intent=intent)
         await house.store.record(entry)
         await house.store.write(blobs.pass_on)
-        await asyncio.to_thread(_clear, row.blob.parent)
         self._ask(row.sha256, digests.sha256)
 
     async def _prepared(self, row: ModelRow, digests: Digests) -> Prepared:

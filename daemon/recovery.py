@@ -61,12 +61,18 @@ class Recovery:
             return
         except (disk.Changed, disk.Taken, OSError) as error:
             _log.warning("an intent was taken back", verb=row.verb, reason=str(error))
+            await self._prune(prepared)
             await store.write(history.settle_intent, row.id)
         else:
+            await self._prune(prepared)
             await self._finish(row, prepared, job)
         self._house.waiting.discard(row.id)
         if job is not None and await store.write(jobs.resume, job.id):  # parked, by us or by an earlier start
             store.on_jobs()
+
+    async def _prune(self, prepared: Prepared) -> None:
+        """Remove the folders that its moves left empty."""
+        await asyncio.to_thread(disk.prune_after, prepared.moves, (self._house.config.datasets, self._house.config.hub))
 
     async def _finish(self, row: JournalRow, prepared: Prepared, job: Job | None) -> None:
         house = self._house

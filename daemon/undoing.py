@@ -183,9 +183,10 @@ class Undoer:
                 house.mine -= paths
                 await store.write(history.settle_intent, intent)
                 raise
+        # before the intent is settled: a crash in between leaves no empty folders either, recovery removes them
+        await asyncio.to_thread(disk.prune_after, prepared.moves, (house.config.datasets, house.config.hub))
         await store.record(Entry(verb, prepared.outcome, path, None, file_id, intent=intent))
         house.mine -= paths
-        await asyncio.to_thread(_prune, prepared.moves, (house.config.datasets, house.config.hub))
         return Answer(True, prepared.outcome.note, tuple(b.path for b in _backs(prepared.outcome)))
 
     def _watch_name(self, path: Path) -> str | None:
@@ -219,14 +220,3 @@ def _restoring(unit: Sequence[AsideRow], from_archive: bool) -> Way:
             raise Impossible(f"something stands at {target}: move it away first")
         way.give_back(Move(row.path, target, disk.stamp(row.path)), row)
     return way
-
-
-def _prune(moves: Sequence[Move], roots: Sequence[Path]) -> None:
-    """Remove folders of ours that our moves emptied: a dataset's, a content's in the hub, a slot in the trash."""
-    for move in moves:
-        for root in roots:
-            if root in move.src.parents and disk.OWN not in move.src.parts:
-                disk.prune_empty(move.src.parent, root)
-        if disk.OWN in move.src.parts:
-            own = next(p for p in move.src.parents if p.name == disk.OWN)
-            disk.prune_empty(move.src.parent, own / move.src.relative_to(own).parts[0])

@@ -43,6 +43,7 @@ class Way:
     """The moves back and what they make true, while they are gathered."""
 
     moves: list[Move] = field(default_factory=list)
+    there: list[Move] = field(default_factory=list)  # moves that an undo which could not be finished has made already
     ended: list[Ended] = field(default_factory=list)
     aside: list[Aside] = field(default_factory=list)
     items: list[tuple[str, str]] = field(default_factory=list)
@@ -62,10 +63,16 @@ class Way:
         self.ended.append(Ended(move.src, End.TRASH, move.dst, reason))
         self.aside.append(Aside(End.TRASH, move.dst, move.src, reason, until))
 
+    def in_order(self) -> None:
+        """A move over something is never taken back, so it comes last; only what the link that it replaces points to goes behind it,
+        so that an app finds its file at every moment."""
+        linked = {move.dst.resolve() for move in self.moves if move.over and move.dst.is_symlink()}
+        self.moves.sort(key=lambda move: (not move.over and move.src.resolve() in linked, move.over))
+
     def backs(self, watch_of: Callable[[Path], str | None]) -> tuple[Back, ...]:
         """The paths that lie again where they came from, under a watch."""
         found = []
-        for move in self.moves:
+        for move in (*self.there, *self.moves):
             watch = watch_of(move.dst)
             if watch is not None and disk.OWN not in move.dst.parts and move.stamp is not None:
                 found.append(Back(move.dst, move.stamp, watch))
@@ -82,8 +89,8 @@ def way_back(row: DeedRow, r: Remembered) -> Way:
     for move in row.moves:
         if move.src not in concerned:
             _one(move, row, r, way)
-    way.moves.sort(key=lambda move: move.over)  # a move over something is never taken back, so it comes last
-    if not way.moves and row.moves:
+    way.in_order()
+    if not (way.moves or way.there) and row.moves:
         raise Impossible("nothing of it is as it was left: " + "; ".join(way.notes))
     return way
 
@@ -92,6 +99,10 @@ def _one(move: Move, row: DeedRow, r: Remembered, way: Way) -> None:
     """One of the moves that the action left for its undo."""
     aside = r.asides.get(move.src)
     if not disk.is_there(move.src):
+        if move.over and move.stamp is not None and disk.is_there(move.dst) and disk.stamp(move.dst) == move.stamp:
+            way.there.append(move)
+            way.restored += [aside.id] if aside is not None and aside.state == "kept" else []
+            return
         raise Impossible(_missing(move, aside, r))
     found = disk.stamp(move.src)
     if move.stamp is not None and found != move.stamp:

@@ -14,7 +14,7 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -366,6 +366,17 @@ def clear(folder: Path) -> None:
     if OWN not in folder.parts or "staging" not in folder.parts:
         raise ValueError(f"{folder} is no staging folder")
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def prune_after(moves: Iterable[Move], roots: Collection[Path]) -> None:
+    """Remove folders of ours that moves emptied, or that they made and then did not need: a dataset's, a content's, a slot in the trash."""
+    for folder in {path.parent for move in moves for path in (move.src, move.dst)}:
+        if OWN in folder.parts:
+            own = next(p for p in (folder, *folder.parents) if p.name == OWN)
+            prune_empty(folder, own / folder.relative_to(own).parts[0])
+            continue
+        for root in roots:
+            prune_empty(folder, root)
 
 
 def prune_empty(folder: Path, root: Path) -> list[Path]:

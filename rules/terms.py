@@ -288,7 +288,8 @@ class Move:
     """One rename on one volume, the only way bytes change place. `stamp` is what `src` must still be; None: our own staging.
 
     A folder moves whole. `dst` must not exist, unless `over` is set (a sidecar of ours that is written anew, or a file that stays
-    under another name); `replaces` is what `dst` must still be then. Such a move is the last of its list: it is never taken back.
+    under another name); `replaces` is what `dst` must still be then. Such a move is never taken back, so it comes last in its list,
+    but for what the link that it replaces pointed to.
     """
 
     src: Path

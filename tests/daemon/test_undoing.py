@@ -6,7 +6,8 @@ import pytest
 from dropdock.daemon.undoing import Undoer
 from dropdock.handlers import disk
 from dropdock.rules.terms import Arrival, Lane
-from dropdock.store import datasets, deeds, files, history, models
+from dropdock.store import datasets, deeds, files, history, links, models
+from hands import other_volume
 from house_made import Home, Killed, opened, sha
 from model_files import write_safetensors
 from pictures_made import picture, zipped
@@ -334,6 +335,80 @@ async def test_a_persons_file_in_the_links_place_stays(tmp_path):
         path.write_bytes(b"mine")
         answer = await house.undoer.undo(await line(house, "adopt"))
         assert not answer.done and "something stands at" in answer.note and path.read_bytes() == b"mine"
+
+
+async def test_across_volumes_an_app_finds_its_file_between_any_two_moves(tmp_path, monkeypatch):
+    """The copy leaves the hub only when the file stands at its place again; cut off in between, it is asked for once more."""
+    with other_volume(tmp_path) as far:
+        home = Home(tmp_path, LIBRARY, hub=far / "hub")
+        path = write_safetensors(home.library / "a.safetensors", LORA)
+        content = sha(path)
+        async with undoing(home) as house:
+            await taken(house, path)
+            assert path.resolve().is_relative_to(far)
+            real, broken, seen = disk.rename_new, [True], []
+
+            def looking(source, target):
+                seen.append((sha(path), path.is_symlink()))
+                if broken:
+                    raise OSError(5, "no such luck")
+                real(source, target)
+
+            monkeypatch.setattr(disk, "rename_new", looking)
+            adopted = await line(house, "adopt")
+            assert not (await house.undoer.undo(adopted)).done and not path.is_symlink() and sha(path) == content
+            await house.projection.project()
+            broken.clear()
+            answer = await house.undoer.undo(adopted)
+            assert answer.done and seen == [(content, False)] * 2 and sha(path) == content, answer
+            assert (await house.file(path)).state == "held" and await house.store.read(history.kept_aside, "trash") != []
+            assert await house.store.read(links.listing) == [] and await house.store.read(models.listing) == []
+            assert {r.original.parent for r in await house.store.read(history.kept_aside, "trash")} == {
+                far / f"hub/{content[:2]}/{content}"
+            }
+
+
+@pytest.mark.parametrize("at", ["carry_out", "record"])
+async def test_killed_after_the_moves_of_an_undo_no_empty_folder_is_left_in_the_hub(tmp_path, monkeypatch, at):
+    """Whoever finishes the undo, this process or the next, the hub has nothing of that content, not even a folder."""
+    home = Home(tmp_path, LIBRARY)
+    path = write_safetensors(home.library / "a.safetensors", LORA)
+    async with undoing(home) as house:
+        await taken(house, path)
+        carry_out = disk.carry_out
+
+        def dying(*args):
+            if at == "carry_out":
+                carry_out(*args)
+            raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(*((disk, "carry_out") if at == "carry_out" else (house.store, "record")), dying)
+            with pytest.raises(Killed):
+                await house.undoer.undo(await line(house, "adopt"))
+    async with undoing(home) as house:
+        assert not path.is_symlink() and (await house.file(path)).state == "held"
+        assert [p.name for p in home.hub.iterdir() if p.name != disk.OWN] == []
+
+
+async def test_killed_after_an_undo_is_recorded_no_empty_folder_is_left(tmp_path, monkeypatch):
+    """What tidies runs before the intent is settled, so there is no moment in which nobody would."""
+    home = Home(tmp_path, LIBRARY)
+    path = write_safetensors(home.library / "a.safetensors", LORA)
+    async with undoing(home) as house:
+        await taken(house, path)
+        record = house.store.record
+
+        async def dying(*entries):
+            await record(*entries)
+            raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(house.store, "record", dying)
+            with pytest.raises(Killed):
+                await house.undoer.undo(await line(house, "adopt"))
+    async with undoing(home):
+        assert not path.is_symlink() and [p.name for p in home.hub.iterdir() if p.name != disk.OWN] == []
 
 
 async def test_killed_before_the_intent_nothing_is_undone_and_the_links_come_again(home, monkeypatch):
