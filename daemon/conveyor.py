@@ -20,6 +20,7 @@ from ..handlers import disk
 from ..handlers.table import HANDLERS
 from ..rules.identify import identify, known_as
 from ..rules.pipeline import decide
+from ..rules.readers.folders import siblings
 from ..rules.terms import (
     Action,
     Arrival,
@@ -124,16 +125,38 @@ class Conveyor:
         twins = await renames.follow(house, [(s.watch.name, s.arrival.lead, s.stamps) for s in rest])
         rest = [replace(s, twin=t) for s in rest if (t := twins.get(s.arrival.lead)) is None or t.state != "held"]
         rest = await asyncio.to_thread(_identified, rest)
+        rest += await self._mates(rest)
         memories = await house.store.read(files.known_many, [(s.arrival.lead, s.stamps[s.arrival.lead], s.watch) for s in rest])
         units = [self._decided(s, known) for s, known in zip(rest, memories, strict=True)]
         if units:
             await house.store.take(units)
+
+    async def _mates(self, seen: Sequence[Seen]) -> list[Seen]:
+        """The shards that were held for want of these: with the last one the whole set is decided, before any of it moves."""
+        house, found = self._house, []
+        leads = {s.arrival.lead for s in seen}
+        for s in seen:
+            if s.facts.kind is not Kind.MODEL or s.facts.folder or s.facts.condition is Condition.INCOMPLETE:
+                continue
+            mates = [path for name in siblings(s.arrival.lead) if (path := s.arrival.lead.with_name(name)) not in leads]
+            for path in mates:
+                row = await house.store.read(files.at, path)
+                if row is None or not row.present or row.state != "held" or row.reason != "missing-shards":
+                    continue
+                beside = [r.path for r in await house.store.read(files.unit, row.id) if r.present and r.path != path]
+                leads.add(path)
+                arrival = Arrival(s.watch.name, path, row.stamp, tuple(beside))
+                found += await asyncio.to_thread(_looked_into, arrival, s.watch)
+        return found
 
     def _decided(self, seen: Seen, known: Known) -> Unit:
         house, watch, twin = self._house, seen.watch, seen.twin
         facts = known_as(seen.facts, known)
         known = known if twin is None else replace(known, seen=False)  # it was seen before as itself: that is no second copy
         verdict = decide(house.pipeline(watch), facts, known, house.store.now())
+        unread = facts.condition is Condition.UNKNOWN and (facts.reason or "").startswith(UNREADABLE)
+        if unread and not verdict.actions:  # that no rule wanted it is no news of what nobody could look into
+            verdict = replace(verdict, why=f"{facts.reason}: left where it is")
         job = plan_job(watch, seen.arrival.lead, seen.stamps, facts, verdict)
         if job is not None and twin is not None and twin.hashed and not verdict.actions:
             job = None  # its digests are in its row
@@ -141,11 +164,10 @@ class Conveyor:
         state = "queued"
         if job is None:
             state = "left" if watch.mode is Mode.INBOX else "done"
-            unread = facts.condition is Condition.UNKNOWN and (facts.reason or "").startswith(UNREADABLE)
-            note = facts.reason or "" if unread else _why_left(facts, verdict)
+            note = verdict.why if unread else _why_left(facts, verdict)
             ends = tuple(Ended(path, End.LEFT, path, note) for path in seen.stamps) if watch.mode is Mode.INBOX else ()
         stamps = seen.stamps
-        if facts.condition is Condition.UNKNOWN and (facts.reason or "").startswith(UNREADABLE):
+        if unread:
             # a right that is given changes no mtime: with a stamp that no file has, every comparison looks again
             stamps = {path: replace(stamp, mtime_ns=-1) for path, stamp in stamps.items()}
         return Unit(watch.name, seen.arrival.lead, stamps, facts, verdict, job, state, ends)
@@ -180,6 +202,10 @@ def _look(batch: Sequence[Arrival], watches: Mapping[str, Watch]) -> list[Seen]:
             continue  # gone again: its departure is told by another way
         found.append(Seen(a, watches[a.watch], stamps, Facts(a.lead, Kind.OTHER, stamps[a.lead].size)))
     return found
+
+
+def _looked_into(arrival: Arrival, watch: Watch) -> list[Seen]:
+    return _identified(_look([arrival], {watch.name: watch}))
 
 
 def _identified(seen: Sequence[Seen]) -> list[Seen]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
+import stat
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -95,6 +97,10 @@ class Performer:
                 self._on_changed(unit[0].path)
                 return
             except (Failure, OSError) as error:
+                takes = chain.actions[step].verb not in ("copy", "track")  # these only read
+                if takes and isinstance(error, OSError) and (why := await asyncio.to_thread(_closed, unit[0].path, error)):
+                    await self._hold(job, chain, step, unit, why)  # trying again would not help: a person has to
+                    return
                 if not await self._gave_up(job, chain, step, unit, str(error)):
                     raise
                 return
@@ -110,9 +116,12 @@ class Performer:
             instead = Action("quarantine", {"reason": f"{chain.actions[step].verb} failed: {why}"})
             await self._step(job, Chain((*chain.actions[:step], instead), step), step, rows, lambda fraction: None)
         else:
-            entry = Entry(chain.actions[step].verb, Outcome(Status.FAILED, why), rows[0].path, rows[0].rule, rows[0].id, job.id)
-            await self._house.store.record(replace(entry, owner=self._house.owner))
+            await self._hold(job, chain, step, rows, why)
         return True
+
+    async def _hold(self, job: Job, chain: Chain, step: int, rows: Sequence[FileRow], why: str) -> None:
+        entry = Entry(chain.actions[step].verb, Outcome(Status.FAILED, why), rows[0].path, rows[0].rule, rows[0].id, job.id)
+        await self._house.store.record(replace(entry, owner=self._house.owner))
 
     async def _unit(self, job: Job) -> list[FileRow] | None:
         if "path" in job.payload:
@@ -315,6 +324,23 @@ class Performer:
 
 def _paths(prepared: Prepared) -> set[Path]:
     return {path for move in prepared.moves for path in (move.src, move.dst)}
+
+
+def _closed(lead: Path, error: OSError) -> str:
+    """Why nothing can be taken from where it lies: the folder that we may not write to, and whose it is; "" where we may."""
+    if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) or not hasattr(os, "getuid"):
+        return ""
+    for folder in (lead.parent, lead):
+        try:
+            found = folder.lstat()
+        except OSError:
+            return ""
+        if not stat.S_ISDIR(found.st_mode) or os.access(folder, os.W_OK | os.X_OK):
+            continue
+        whose = f"it belongs to uid {found.st_uid}, mode {found.st_mode & 0o7777:04o}; dropdock runs as uid {os.getuid()}"
+        disk_too = ", and its disk is mounted read-only" if error.errno == errno.EROFS else ""
+        return f"the folder {folder} is read-only to dropdock ({whose}{disk_too}): make it writable, then touch the file"
+    return ""
 
 
 def stops(outcome: Outcome, lead: FileRow) -> bool:

@@ -16,11 +16,16 @@ from types import TracebackType
 from typing import Self
 
 from ..handlers import disk, hashing
-from ..handlers.placing import safe_rel, stem_key
+from ..handlers.assembly import NAMED, Left
+from ..handlers.dataset import wish
+from ..handlers.placing import fitting, safe_rel, stem_key
+from ..handlers.texts import MAX_CAPTION
 from ..handlers.webhook import shown
 from ..rules.actions import ON_CONFLICT, safe_name
 from ..rules.explain import Explanation, said
-from ..rules.terms import Action, Mode, Watch
+from ..rules.header import Damaged
+from ..rules.readers import archives, images
+from ..rules.terms import Action, Kind, Mode, Watch
 from ..store import files
 from ..store.codec import from_db
 from .config import Config
@@ -152,6 +157,12 @@ class Planner:
         slug = action.text("dataset")
         if unit.in_library or unit.taken:
             return Step("unpack", False, "a library's file stays where it lies" if unit.in_library else "it was taken in already")
+        more = _more_than_pictures(unit.path)
+        if more:  # the archive stays, and nothing of it is known to be twice before it is unpacked
+            new = "the dataset" if self._has_dataset(slug) else "a new dataset"
+            self._overlay.stems.setdefault(slug, set())
+            note = f"its pictures into {new} {slug}; the archive stays where it is, held, with more in it: {more}"
+            return Step("unpack", True, note, unit.at)
         content = self._content(unit.path)
         before = self._overlay.archives.get((slug, content)) if content else None
         if before is not None:
@@ -172,7 +183,9 @@ class Planner:
         if same is not None:
             return self._put_aside(unit, "dataset", "trash", f"the dataset {slug} has the same picture as {same}")
         new = "a new dataset" if not self._has_dataset(slug) else "the dataset"
-        rel = self._free_rel(slug, safe_rel(unit.path.name))
+        form = images.read_image(unit.path)
+        plain = safe_rel(wish(unit.path, unit.watch))
+        rel = self._free_rel(slug, plain if isinstance(form, Damaged) else safe_rel(fitting(plain, form.format)))
         if content:
             self._overlay.pictures[slug, content] = rel
         self._overlay.gone.add(unit.path)
@@ -311,7 +324,24 @@ class Planner:
             return ""
         if row is None or not row.present or row.state != "held" or disk.stamp(path) != row.stamp:
             return ""
+        inside = {p: disk.stamp(p) for p in path.rglob("*") if p.is_file() and not p.is_symlink()} if path.is_dir() else {}
+        if inside and not files.unchanged(self._memory, [inside])[0]:
+            return ""
         return f"held: {row.note}"
+
+
+def _more_than_pictures(path: Path) -> str:
+    """The members for which an archive would be held, by their names, the first few; "" where none is."""
+    facts = archives.list_archive(path)
+    if isinstance(facts, Damaged):
+        return ""
+    names = [
+        m.name[-80:]
+        for m in facts.members
+        if m.kind is not Kind.IMAGE and not (m.kind is Kind.CAPTION and m.size <= MAX_CAPTION) and Left(m.name, m.size).matters
+    ]
+    rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + rest
 
 
 def _size(path: Path) -> int:

@@ -45,7 +45,7 @@ _PARAMS: Mapping[ParamForm, Schema] = {
     ParamForm.COUNT: _FORMS["whole number"],
     ParamForm.NUMBER: _FORMS["number"],
     ParamForm.WORDS: {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]},
-    ParamForm.ARGV: {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]},
+    ParamForm.ARGV: {"type": "array", "items": _TEXT},
 }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from ..rules.header import Damaged
 from ..rules.readers import images
-from ..rules.terms import Caption, Digests, End, Ended, Item, Kind, Lane, Mode, Move, Outcome, Prepared, Stamp, Status
+from ..rules.terms import Caption, Digests, End, Ended, Item, Kind, Lane, Mode, Move, Outcome, Prepared, Stamp, Status, Watch
 from . import aside, disk, pictures, texts
 from .placing import Placed, Placer
 from .room import full_is_no_room
@@ -43,7 +43,7 @@ class Dataset(Simple):
         if isinstance(found, Damaged):
             return aside.put_aside(task, tools, End.QUARANTINE, f"{found.reason}: {found.text}", status=Status.FAILED)
         slug = task.holdings.slug if task.holdings else task.action.text("name")
-        placed = Placer(task.holdings, names_on_disk(tools.places.datasets / slug)).place(_wish(task), found)
+        placed = Placer(task.holdings, names_on_disk(tools.places.datasets / slug)).place(wish(task.lead, task.watch), found)
         batch = _Batch(task, tools, disk.one_volume(tools.places.root_of(task.lead), tools.places.datasets))
         try:
             if placed.same_as is not None:
@@ -55,11 +55,11 @@ class Dataset(Simple):
             raise
 
 
-def _wish(task: Task) -> str:
+def wish(lead: Path, watch: Watch | None) -> str:
     """Folders below the first one under the watch root are kept: inbox/cats/sub/a.png is sub/a.png of cats."""
-    if task.watch is None or task.watch.path not in task.lead.parents:
-        return task.lead.name
-    parts = task.lead.relative_to(task.watch.path).parts
+    if watch is None or watch.path not in lead.parents:
+        return lead.name
+    parts = lead.relative_to(watch.path).parts
     return "/".join(parts[1:]) if len(parts) > 1 else parts[0]
 
 

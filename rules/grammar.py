@@ -247,13 +247,23 @@ class _Reader:
         if row.form is ParamForm.WORD:
             return self.word(where, row, value)
         if row.form is ParamForm.ARGV:
-            return tuple(t for at, item in _items(where, value) if (t := self.template(at, item, ("path",)))) or None
+            return self.arguments(where, value)
         if row.form is ParamForm.URL:
             text = self.text(where, value)
             return None if text is None else self.parsed(where, text, web_address)
         if row.form is ParamForm.PATH:
             return self.folder(where, value)
         return self.template(where, value)
+
+    def arguments(self, where: Where, value: Value) -> tuple[str, ...] | None:
+        """A program and its arguments, a list: no shell is there to take a line apart."""
+        if isinstance(value, str):
+            mend = f"[{', '.join(value.split())}]"
+            self.wrong(
+                where, "expected a list: the program, then its arguments, for no shell takes a line apart", describe(value), mend
+            )
+            return None
+        return tuple(t for at, item in _items(where, value) if (t := self.template(at, item, ("path",)))) or None
 
     def folder(self, where: Where, value: Value) -> str | None:
         """A folder's path: `~` is the home, and no part leads upwards."""

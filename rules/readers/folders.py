@@ -153,15 +153,19 @@ def _missing(shard: str, names: set[str]) -> Iterator[str]:
         yield from (name for name in wanted if name not in names)
 
 
-def missing_siblings(path: Path) -> tuple[str, ...]:
-    """The other shards of a set that are not beside this one; empty for a file that is no shard."""
+def siblings(path: Path) -> tuple[str, ...]:
+    """The names of all shards of the set that a shard is of, its own among them; empty for a file that is no shard."""
     found = _SHARD.match(path.name)
     if not found:
         return ()
     stem, _, total, suffix = found.groups()
     count = min(int(total), MAX_SHARDS)
-    names = {f"{stem}-{i:05d}-of-{total}.{suffix}" for i in range(1, count + 1)}
-    return tuple(sorted(n for n in names if not (path.parent / n).exists()))
+    return tuple(f"{stem}-{i:05d}-of-{total}.{suffix}" for i in range(1, count + 1))
+
+
+def missing_siblings(path: Path) -> tuple[str, ...]:
+    """The other shards of a set that are not beside this one; empty for a file that is no shard."""
+    return tuple(sorted(n for n in siblings(path) if not (path.parent / n).exists()))
 
 
 def _plain(name: str) -> bool:

@@ -2,11 +2,13 @@
 
 import asyncio
 import io
+import json
 import os
 import tarfile
 
 import pytest
 from dropdock.daemon import conveyor as module
+from dropdock.daemon.looking import look_many
 from dropdock.daemon.rescan import rescan
 from dropdock.handlers import disk
 from dropdock.rules.ignores import Ignores
@@ -230,6 +232,8 @@ async def test_a_file_that_cannot_be_read_is_listed_with_the_reason_and_looked_a
             and row.reason.startswith("unreadable: Permission denied (it belongs to uid")
             and "unreadable" in row.note
         )
+        (line,) = [r for r in await house.told() if r.event == "arrived"]
+        assert line.note.startswith("unreadable: Permission denied") and "no rule" not in line.note
         before = await house.told()
         await house.arrive(lead)
         assert await house.told() == before
@@ -252,3 +256,48 @@ async def test_names_in_an_archive_that_are_not_utf8_are_recorded(home):
         assert (row.state, row.rule) == ("queued", "zipped pictures")
         await house.work()
         assert len(list((home.datasets / "odd").glob("*.png"))) == 1
+
+
+SHARDS = ("m-00001-of-00002.safetensors", "m-00002-of-00002.safetensors")
+
+
+def shard(path, n):
+    names = sorted(LORA)
+    return write_safetensors(path, {k: LORA[k] for k in names[n * 3 : n * 3 + 3]})
+
+
+async def test_a_folder_with_parts_missing_is_held_until_they_come(home):
+    """Index and one of two shards: nothing is stored. With the second the folder arrives anew and is stored whole, once."""
+    folder = home.inbox / "m"
+    home.drop("m/m.safetensors.index.json", json.dumps({"weight_map": dict(zip("ab", SHARDS, strict=True))}).encode())
+    shard(folder / SHARDS[0], 0)
+    async with opened(home) as house:
+        await house.arrive(folder)
+        await house.work()
+        row = await house.file(folder)
+        assert (row.state, row.condition) == ("held", "incomplete") and "parts of the model are missing" in row.note
+        before = await house.told()
+        await house.arrive(folder)
+        assert await house.told() == before and not any(home.hub.rglob("*.safetensors"))
+        late = shard(folder / SHARDS[1], 1)
+        looks = look_many([late], home.inbox)
+        assert looks[0].folder == folder, "what is added waits with its folder, and is no unit of its own"
+        await house.arrive(folder)
+        await house.work()
+        (blob,) = (p for p in home.hub.glob("??/*/*"))
+        assert blob.name == "m" and {p.name for p in blob.iterdir()} == {*SHARDS, "m.safetensors.index.json"}
+        assert not folder.exists() and await house.performed("store") == ["done"]
+
+
+async def test_loose_shards_are_held_until_the_last_one_comes(home):
+    """Without an index each shard is a file; the last one takes those along that waited for it."""
+    first = shard(home.inbox / SHARDS[0], 0)
+    async with opened(home) as house:
+        await house.arrive(first)
+        await house.work()
+        assert (await house.file(first)).state == "held" and first.is_file()
+        last = shard(home.inbox / SHARDS[1], 1)
+        await house.arrive(last)
+        await house.work()
+        assert sorted(p.name for p in home.hub.rglob("*.safetensors")) == sorted(SHARDS)
+        assert (await house.file(first)).end == (await house.file(last)).end == "hub"

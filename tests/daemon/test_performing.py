@@ -571,3 +571,25 @@ async def test_a_verdict_on_an_older_file_is_not_performed_on_the_new_one(home):
         await house.work()
         assert (home.datasets / "cats/p.png").read_bytes() == picture(2)
         assert (await house.file(lead)).end == "dataset"
+
+
+async def test_a_read_only_source_folder_is_said_and_held_at_once(home, monkeypatch):
+    """No attempt is repeated: the folder, its owner and who we are stand in the history, and the file waits where it lies."""
+    path = home.drop("theirs/a.png", picture(1))
+    real, can = disk.carry_out, os.access
+
+    def refused(moves, again=False):
+        if any(m.src == path for m in moves):
+            raise PermissionError(13, "Permission denied", str(path))
+        real(moves, again)
+
+    monkeypatch.setattr(disk, "carry_out", refused)
+    monkeypatch.setattr(os, "access", lambda p, mode, **more: p != path.parent and can(p, mode, **more))
+    async with opened(home) as house:
+        await house.arrive(path)
+        await house.work()
+        row = await house.file(path)
+        assert row.state == "held" and path.is_file()
+        assert f"the folder {path.parent} is read-only to dropdock (it belongs to uid" in row.note
+        assert await house.performed("dataset") == ["failed"]
+        assert [j.attempts for j in await house.store.read(jobs.listing)] == [1]

@@ -96,3 +96,26 @@ async def test_what_is_remembered_counts_and_what_was_undone_is_held(home):
         found = plan(home, path)["a.safetensors"]
         assert found.steps == () and found.note.startswith("held: undone")
         assert plan(home, again)["b.safetensors"].steps[0].note == "into the hub, and a link in its place"
+
+
+def test_an_archive_that_holds_more_is_told_as_held(home):
+    """A ZIP with a picture and a model stays where it is; a text or two does not keep it."""
+    zipped(home.inbox / "more.zip", {"x.png": picture(1), "a.safetensors": b"weights", "read me.txt": b"hi"})
+    zipped(home.inbox / "plain.zip", {"y.png": picture(2), "read me.txt": b"hi"})
+    found = plan(home, home.inbox)
+    more, plain = found["more.zip"].steps[0], found["plain.zip"].steps[0]
+    assert "held, with more in it: a.safetensors" in more.note and more.at == home.inbox / "more.zip"
+    assert plain.note.endswith("the archive into the trash")
+
+
+async def test_a_picture_is_told_by_the_name_that_it_gets(home):
+    """Neither the name of a caption nor a folder below the dataset's is overlooked: the plan is what is done."""
+    told = {home.drop("cats/x.txt", picture(1, form="JPEG")): "x.jpg", home.drop("cats/sub/y.png", picture(2)): "sub/y.png"}
+    for path, rel in told.items():
+        step = plan(home, path)[path.name].steps[0]
+        assert (step.note, step.at) == (f"into a new dataset cats as {rel}", home.datasets / "cats" / rel)
+    async with opened(home) as house:
+        for path in told:
+            await house.arrive(path)
+        await house.work()
+    assert all((home.datasets / "cats" / rel).is_file() for rel in told.values())

@@ -177,6 +177,8 @@ def test_the_actions_that_reach_outside() -> None:
         ("webhook: 'http:///y'", "expected an address"),
         ("run: [echo, '{pth}']", "unknown placeholder {pth}"),
         ("run: {timeout: 5 s}", "`run` needs `argv`"),
+        ("run: 'echo hi'", "no shell takes a line apart, not 'echo hi' (did you mean [echo, hi]?)"),
+        ("run: {argv: true-ish, timeout: 5 s}", "(did you mean [true-ish]?)"),
         ("run: [1]", "expected text"),
         ("store: {on_error: {then: delete}}", "expected one of hold, quarantine"),
         ("store: {on_error: 3}", "expected a mapping"),
