@@ -67,7 +67,8 @@ def machine() -> str:
         )
     names = os.sysconf_names if hasattr(os, "sysconf_names") else {}
     memory = f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB" if "SC_PHYS_PAGES" in names else ""
-    return f"{cpu}, {os.cpu_count()} cores{memory}, {platform.system()} {platform.release().split('-')[0]}, Python {platform.python_version()}"
+    kernel = platform.release().split("-")[0]
+    return f"{cpu}, {os.cpu_count()} cores{memory}, {platform.system()} {kernel}, Python {platform.python_version()}"
 
 
 @dataclass(frozen=True)

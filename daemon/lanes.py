@@ -90,7 +90,9 @@ class Lanes:
                     self._wake[lane].set()
                 return []
             due = await store.read(jobs.next_due, lane)
-            if due is not None and due <= store.now():
+            if self._house.stopping:  # what was given back is for the next start
+                due = None
+            elif due is not None and due <= store.now():
                 claimed = await store.claim(lane, self._house.owner, most)
                 if claimed:
                     self._wake[lane].set()  # the lane's other workers look again: one wake may have been meant for several jobs

@@ -3,5 +3,11 @@
 import sys
 from pathlib import Path
 
+from hypothesis import HealthCheck, settings
+
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE / "trips")]
+
+# a busy machine makes examples slow, not wrong
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
