@@ -25,9 +25,6 @@ class Dataset(Simple):
 
     lane = Lane.CPU
 
-    def dataset_of(self, task: Task) -> str | None:
-        return task.action.text("name")
-
     @full_is_no_room()
     def prepare(self, task: Task, tools: Tools) -> Prepared:
         if tools.places.datasets in task.lead.parents:

@@ -25,6 +25,17 @@ if TYPE_CHECKING:  # Pillow takes long to import and is only needed once a pictu
 MAX_PIXELS = 180_000_000  # decoded at once; at 4 bytes a pixel 720 MB
 MAX_FRAMES = 60  # of an animation: enough to know that it decodes
 SMALL = 256  # pixels; a shorter side below it is flagged
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+)  # what a decoder raises at a picture that is none
 NEAR = 3  # differing bits of two difference hashes up to which pictures count as near duplicates
 
 
@@ -66,17 +77,7 @@ def examine(data: bytes | BinaryIO) -> Examined | Damaged:
             return Damaged("not-an-image", "the content is no picture format that is known")
         except Image.DecompressionBombError:
             return Damaged("too-many-pixels", "the picture claims more pixels than can be decoded")
-        except (
-            OSError,
-            SyntaxError,
-            ValueError,
-            EOFError,
-            struct.error,
-            IndexError,
-            KeyError,
-            TypeError,
-            OverflowError,
-        ) as error:
+        except DAMAGE as error:
             return Damaged("bad-image", f"the picture does not decode: {str(error)[:120]}")
     return Examined(facts, digests, dhash)
 

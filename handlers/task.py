@@ -82,23 +82,19 @@ class Failure(Exception):
 
 
 class Handler(Protocol):
-    """One kind of action. `needs_digest`: the conveyor hashes the lead first; `dataset_of`: which dataset it adds to."""
+    """One kind of action. `needs_digest`: the conveyor hashes the lead first."""
 
     lane: Lane
     needs_digest: bool
 
-    def dataset_of(self, task: Task) -> str | None: ...
     def prepare(self, task: Task, tools: Tools) -> Prepared: ...
 
 
 class Simple:
-    """A base for handlers that need neither digest nor dataset."""
+    """A base for handlers that need no digest."""
 
     lane = Lane.CPU
     needs_digest = False
-
-    def dataset_of(self, task: Task) -> str | None:
-        return None
 
 
 def staging(tools: Tools, root: Path, task: Task) -> Path:

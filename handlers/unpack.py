@@ -32,9 +32,6 @@ class Unpack(Simple):
 
     lane = Lane.CPU
 
-    def dataset_of(self, task: Task) -> str | None:
-        return task.action.text("dataset")
-
     @full_is_no_room()
     def prepare(self, task: Task, tools: Tools) -> Prepared:
         if task.watch is not None and task.watch.mode is Mode.LIBRARY:

@@ -8,26 +8,14 @@ Colours are named in HSV by hue sectors of 30 degrees; light is the mean of Rec.
 from __future__ import annotations
 
 import colorsys
-import struct
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...rules.terms import Param
-from ..pictures import eight_bit
+from ..pictures import DAMAGE, eight_bit
 from .protocol import Answer
 
-DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-)  # of a decoder
 SIDE = 64  # pixels the picture is reduced to before it is measured
 SHARE = 0.12  # of all pixels, from which on a colour is named
 HUES = ("red", "orange", "yellow", "lime green", "green", "teal", "cyan", "azure", "blue", "violet", "magenta", "pink")
