@@ -16,7 +16,7 @@ The language (docs/models.md has examples). A predicate is one line of text:
     +1              the file has so many tensors (`1|2`, `>=3`)
     #PREFIX.* 19    there are so many blocks (`5|8`, `>=19`); @PREFIX.* 19 is the same of the highest block's number
 A signature has `all` (each holds; a list inside means one of them), `none` (none holds), `shape` (as all, but it decides
-between 0.5 and 0.8; where no size is known yet, 0.8 is all there is) and `count` (block counts, between 0.8 and 0.97).
+between 0.5 and 0.75; where no size is known yet, 0.75 is all there is) and `count` (block counts, between 0.75 and 0.97).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .header import Shape
 from .key_index import NUMBER, KeyIndex
 
 TABLES = Path(__file__).parent / "tables"
-SURE, LIKELY, LOOKS_LIKE = 0.97, 0.8, 0.5
+SURE, LIKELY, LOOKS_LIKE = 0.97, 0.75, 0.5
 Size = frozenset[int] | None  # None: any
 
 
@@ -71,7 +71,7 @@ class Signature:
     none: Clause
     shape: Clause
     count: Clause
-    measured: bool  # does `shape` name any size? Without one the match is LIKELY at best
+    sizes: Clause  # the lines of `shape` that name a size: where none of them holds, the match is LIKELY at best
     variants: tuple[Variant, ...]
     members: tuple[str, ...]  # families that share this shape exactly
     also: tuple[str, ...]  # families whose LoRAs may look the same, if the file says that it is one of them
@@ -253,7 +253,7 @@ def _signature(row: Mapping[str, object], fold: bool) -> Signature:
         all=wanted,
         none=_clause(row.get("none"), fold),
         shape=_clause(row.get("shape"), fold),
-        measured=bool(re.search(r"\[[^]]*\d", str(row.get("shape")))),
+        sizes=_clause([_sizes(row.get("shape"))], fold) if _sizes(row.get("shape")) else (),
         count=_clause([f"#{k}" for k in _strings(row.get("count"))], fold),
         variants=tuple(_variant(v, fold) for v in _rows(row.get("variants"))),
         members=_strings(row.get("members")),
@@ -262,6 +262,14 @@ def _signature(row: Mapping[str, object], fold: bool) -> Signature:
         role_when=tuple((str(r["role"]), _clause(r.get("all"), fold)) for r in _rows(row.get("role_when"))),
         text=str(row.get("text", "")),
     )
+
+
+def _sizes(shape: object) -> list[str]:
+    """The lines that name a size which must be there. A key's own digits are none, and neither is a size of what may be missing."""
+    if isinstance(shape, list):
+        return [line for entry in shape for line in _sizes(entry)]
+    named = isinstance(shape, str) and shape[:1] != "?" and re.search(r" \[[^]]*\d", shape)
+    return [str(shape)] if named else []
 
 
 def _variant(row: Mapping[str, object], fold: bool) -> Variant:
@@ -318,7 +326,7 @@ def ask(signature: Signature, asked: Asked) -> Match | None:
         return None
     if not _holds(signature.shape, asked):
         return Match(signature, LOOKS_LIKE, None, ())
-    strength = SURE if signature.measured and _holds(signature.count, asked) else LIKELY
+    strength = SURE if _hits(signature.sizes, asked) and _holds(signature.count, asked) else LIKELY
     variant = next((v.name for v in signature.variants if _holds(v.all, asked) and not _hits(v.none, asked)), None)
     extra = tuple(role for role, when in signature.role_when if _holds(when, asked))
     return Match(signature, strength, variant, signature.roles + extra)
