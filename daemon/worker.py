@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 
+from ..handlers.captioners.protocol import Answer, Captioner, Fixed, Picture
 from ..handlers.captioners.table import make
 from .frames import HEAD, Answers, Broken, Frame, Hello, Order, Ready, length, pack, unpack
 
@@ -32,10 +33,15 @@ def main() -> int:
         except (ImportError, OSError, ValueError, RuntimeError, KeyError) as error:
             link.sendall(pack(Broken(f"{type(error).__name__}: {error}")))
             return 1
-        link.sendall(pack(Ready(captioner.batch)))
+        link.sendall(pack(Ready(captioner.ahead)))
         while isinstance(order := _receive(link), Order):
-            link.sendall(pack(Answers(order.id, tuple(captioner.caption(order.pictures)))))
+            link.sendall(pack(Answers(order.id, _answers(captioner, order))))
     return 0
+
+
+def _answers(captioner: Captioner, order: Order) -> tuple[Answer, ...]:
+    said = dict(captioner.captions(Fixed([Picture(n, path) for n, path in enumerate(order.pictures)])))
+    return tuple(said[n] for n in sorted(said))
 
 
 def _die_with_parent(parent: int) -> None:

@@ -8,18 +8,19 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dropdock.daemon import worker
 from dropdock.handlers.captioners import table
-from dropdock.handlers.captioners.protocol import Answer
+from dropdock.handlers.captioners.protocol import Answer, Source
 
 
 class Odd:
     """Says the picture's name, unless the name says otherwise."""
 
-    batch = 4
+    ahead = 4
+    device = "here"
 
     def __init__(self, options: Mapping[str, object]) -> None:
         if options.get("broken"):
@@ -29,18 +30,22 @@ class Odd:
             with Path(str(self._mark)).open("a") as file:
                 file.write(f"{os.getpid()}\n")
 
-    def caption(self, pictures: Sequence[Path]) -> Sequence[Answer]:
+    def captions(self, source: Source) -> Iterator[tuple[int, Answer]]:
         """One Answer for each picture, if it comes to that."""
-        for path in pictures:
-            if path.name.startswith("crash"):
-                os._exit(7)
-            if path.name.startswith("hang"):
-                time.sleep(3600)
-        if any(path.name.startswith("rude") for path in pictures):
-            return [Answer("one too many")] * (len(pictures) + 1)
-        return [
-            Answer(error="too ugly") if path.name.startswith("ugly") else Answer(f"a picture of {path.stem}") for path in pictures
-        ]
+        while pictures := source.take(self.ahead, wait=True):
+            for name in (picture.path.name for picture in pictures):
+                if name.startswith("crash"):
+                    os._exit(7)
+                if name.startswith("hang"):
+                    time.sleep(3600)
+                if name.startswith("rude"):
+                    yield -1, Answer("one too many")
+            for picture in pictures:
+                ugly = picture.path.name.startswith("ugly")
+                yield picture.id, Answer(error="too ugly") if ugly else Answer(f"a picture of {picture.path.stem}")
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import colorsys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ...rules.terms import Param
 from ..pictures import DAMAGE, eight_bit
-from .protocol import Answer
+from .protocol import Answer, Source
 
 SIDE = 64  # pixels the picture is reduced to before it is measured
 SHARE = 0.12  # of all pixels, from which on a colour is named
@@ -24,14 +24,19 @@ HUES = ("red", "orange", "yellow", "lime green", "green", "teal", "cyan", "azure
 class Basic:
     """engine: basic. It has no options."""
 
-    batch = 8
+    ahead = 8
+    device = "cpu"
 
     def __init__(self, options: Mapping[str, Param]) -> None:
         pass
 
-    def caption(self, pictures: Sequence[Path]) -> Sequence[Answer]:
+    def captions(self, source: Source) -> Iterator[tuple[int, Answer]]:
         """One sentence for each picture."""
-        return [_answer(path) for path in pictures]
+        while pictures := source.take(1, wait=True):
+            yield from ((picture.id, _answer(picture.path)) for picture in pictures)
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 def _answer(path: Path) -> Answer:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
 from ...rules.terms import Param
-from .protocol import Answer
+from .protocol import Answer, Source
 
 
 class Simple:
     """engine: simple, text: "..."."""
 
-    batch = 64
+    ahead = 64
+    device = "none"
 
     def __init__(self, options: Mapping[str, Param]) -> None:
         self._text = str(options.get("text", ""))
 
-    def caption(self, pictures: Sequence[Path]) -> Sequence[Answer]:
+    def captions(self, source: Source) -> Iterator[tuple[int, Answer]]:
         """The text, once for each picture."""
-        return [Answer(self._text) for _ in pictures]
+        while pictures := source.take(self.ahead, wait=True):
+            yield from ((picture.id, Answer(self._text)) for picture in pictures)
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from dropdock.handlers.captioners.basic import HUES, Basic, colour, describe
+from dropdock.handlers.captioners.protocol import Fixed, Picture
 from hypothesis import given
 from hypothesis import strategies as st
 from pictures_made import picture
@@ -17,7 +18,7 @@ RED, GREEN, BLUE, WHITE, BLACK = (220, 30, 30), (40, 200, 40), (20, 60, 230), (2
 def said(tmp_path: Path, data: bytes) -> str:
     path = tmp_path / "x"
     path.write_bytes(data)
-    (answer,) = Basic({}).caption([path])
+    ((_, answer),) = Basic({}).captions(Fixed([Picture(0, path)]))
     assert not answer.error, answer.error
     return answer.text
 
@@ -96,7 +97,8 @@ def test_a_bad_picture_is_an_answer_of_its_own(tmp_path):
     """Among good ones: its place in the answers holds the reason, the others hold their words."""
     for name, data in (("a", picture(1)), ("b", picture(2, form="JPEG")[:500]), ("c", b"text")):
         (tmp_path / name).write_bytes(data)
-    answers = Basic({}).caption([tmp_path / name for name in ("a", "b", "gone", "c", "a")])
+    names = ("a", "b", "gone", "c", "a")
+    answers = [a for _, a in Basic({}).captions(Fixed([Picture(n, tmp_path / name) for n, name in enumerate(names)]))]
     assert [bool(a.error) for a in answers] == [False, True, True, True, False]
     assert [bool(a.text) for a in answers] == [True, False, False, False, True]
 
