@@ -11,6 +11,7 @@ from ..rules.linkplan import Plan
 from ..rules.terms import Target
 from ..store import links
 from ..store.history import Happening, tell
+from ..store.rows import Deed
 from .house import House
 from .projection import PORTION, Projection
 from .telling import Said, Telling
@@ -44,9 +45,10 @@ class Deploying:
         store = self._house.store
 
         def work(c) -> None:  # type: ignore[no-untyped-def]  # a piece of work for the writer
-            links.switch(c, name, enabled, target.enabled)
+            deed = Deed(switched=links.switch(c, name, enabled, target.enabled))
             note = f"target {name} is {'enabled' if enabled else 'disabled'}"
-            tell(c, Happening("target", target.path, "deploy", "done", note=note), store.now())
+            verb = "enable" if enabled else "disable"
+            tell(c, Happening("target", target.path, verb, "done", note=note, did=deed), store.now())
 
         await store.db.write(work)
         self._projection.ask()
@@ -73,13 +75,14 @@ class Deploying:
 
         def work(c) -> list[str]:  # type: ignore[no-untyped-def]  # a piece of work for the writer
             changed = links.deploy(c, sha256, targets, on, names)
+            deed = Deed(wanted=tuple(changed))
             note = f"{'wanted by' if on else 'no longer wanted by'} {', '.join(targets) or 'all targets'}"
             verb = "deploy" if on else "undeploy"
-            if sha256 is not None and changed:
-                tell(c, Happening("performed", None, verb, "done", note=note, sha256=sha256), store.now())
-            elif changed:
-                tell(c, Happening("performed", None, verb, "done", note=f"{len(changed)} models {note}"), store.now())
-            return changed
+            if sha256 is None:
+                note = f"{len(changed)} models {note}"
+            if changed:
+                tell(c, Happening("performed", None, verb, "done", note=note, sha256=sha256, did=deed), store.now())
+            return [sha for sha, _, _ in changed]
 
         changed: list[str] = await store.db.write(work)
         if changed:

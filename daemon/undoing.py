@@ -16,7 +16,7 @@ from ..api.undo import Answer
 from ..handlers import disk
 from ..rules.terms import Back, Mode, Move, Outcome, Prepared, Status, TakenBack
 from ..store import datasets, deeds, files, history, links
-from ..store.rows import AsideRow, DeedRow
+from ..store.rows import AsideRow, DeedRow, Switched
 from ..store.store import Entry
 from .house import House
 from .performing import Performer
@@ -114,11 +114,26 @@ class Undoer:
             found[slug] = await store.read(deeds.pictures, slug, rels)
             holdings = await store.read(datasets.holdings, slug)
             others[slug] = len((holdings.names if holdings else frozenset()) - set(rels))
-        wanted = [sha for sha, _, after in deed.wanted if await store.read(deeds.wanted, sha) != after]
+        changed = await store.read(deeds.rewanted, deed) if deed.wanted else []
+        by = await store.read(deeds.rewanting, row, changed) if changed else None
         return Remembered(
             house.places, house.config.datasets, house.config.trash, store.now(), house.token(), dict(asides), found, others,
-            await store.read(deeds.later, row), tuple(wanted),
+            await store.read(deeds.later, row), tuple(changed), by, await self._switched(deed.switched),
         )  # fmt: skip
+
+    async def _switched(self, switched: Switched | None) -> str:
+        """Why a target that was switched is not so any more; "" where it is."""
+        if switched is None:
+            return ""
+        target = next((t for t in self._house.config.targets if t.name == switched.target), None)
+        if target is None:
+            return f"the configuration has no target {switched.target} any more"
+        now = (await self._house.store.read(links.switches)).get(switched.target)
+        if now != (switched.enabled, switched.configured):
+            return f"the target {switched.target} was switched again since"
+        if target.enabled is not switched.configured:
+            return f"the configuration says of {switched.target} something else since, and that holds"
+        return ""
 
     async def _without_links(self, row: DeedRow, verb: str, prepared: Prepared) -> Answer:
         """Links of what leaves the hub go first; when it cannot leave after all, they come again."""
@@ -132,8 +147,9 @@ class Undoer:
             return await self._do(verb, prepared, row.path, row.file_id)
         finally:
             self._projection.leaving -= leaving
-            if shas := [*leaving, *(sha256 for sha256, _, _ in row.deed.wanted), *([row.sha256] if row.sha256 else [])]:
-                self._projection.ask(*shas)
+            shas = [*leaving, *(sha256 for sha256, _, _ in row.deed.wanted), *([row.sha256] if row.sha256 else [])]
+            if shas or row.deed.switched is not None:
+                self._projection.ask(*shas)  # none named means all: a target was switched
 
     async def _unlinked(self, leaving: Collection[str], adopted: Sequence[Path]) -> None:
         for sha256 in leaving:

@@ -36,6 +36,8 @@ class Remembered:
     others: Mapping[str, int]  # dataset -> how many pictures it has besides
     later: Sequence[DeedRow] = ()  # what was done with the same file since
     rewanted: tuple[str, ...] = ()  # contents whose targets were changed since
+    rewanting: int | None = None  # the line that did so last, where that is known
+    switched: str = ""  # why a target is not as it was switched, where the line is about one
 
 
 @dataclass(slots=True)
@@ -82,8 +84,7 @@ class Way:
 def way_back(row: DeedRow, r: Remembered) -> Way:
     """How a line is taken back, looked at on the disk. Raises Impossible, or OSError when the disk cannot be asked."""
     way = Way()
-    if r.rewanted:
-        raise Impossible("who wants this model was changed since: use `dropdock undeploy`")
+    _wishes(row, r, way)
     by_source = {move.src: move for move in row.moves}
     concerned = _pictures(row, r, by_source, way)
     for move in row.moves:
@@ -93,6 +94,19 @@ def way_back(row: DeedRow, r: Remembered) -> Way:
     if not (way.moves or way.there) and row.moves:
         raise Impossible("nothing of it is as it was left: " + "; ".join(way.notes))
     return way
+
+
+def _wishes(row: DeedRow, r: Remembered, way: Way) -> None:
+    """Who wants which model, and which target is on: taken back as far as nobody has said anything new since."""
+    if r.switched:
+        raise Impossible(r.switched)
+    if not r.rewanted:
+        return
+    assert row.deed is not None
+    by = f": undo line {r.rewanting} first" if r.rewanting is not None else ": use `dropdock deploy` or `undeploy`"
+    if len(r.rewanted) == len(row.deed.wanted):
+        raise Impossible(f"who wants {'this model' if len(r.rewanted) == 1 else 'these models'} was changed since{by}")
+    way.notes.append(f"{len(r.rewanted)} of {len(row.deed.wanted)} models left as they are: who wants them was changed since")
 
 
 def _one(move: Move, row: DeedRow, r: Remembered, way: Way) -> None:

@@ -71,6 +71,11 @@ def wanted(c: sqlite3.Connection, sha256: str) -> str | None:
     return row[0] if row else None
 
 
+def rewanted(c: sqlite3.Connection, deed: Deed) -> list[str]:
+    """The SHA-256 of models that this deed made wanted (or unwanted), and about which that was said anew since."""
+    return [sha for sha, _, after in deed.wanted if wanted(c, sha) != after]
+
+
 def wanted_then(c: sqlite3.Connection, sha256: str, targets: Collection[str]) -> str:
     """Who wants a model once these targets (all when none is named) want it too."""
     return links.wanted_after(wanted(c, sha256), targets, True, ()) or models.EVERYWHERE
@@ -114,6 +119,17 @@ def counting_on(c: sqlite3.Connection, line: DeedRow, sha256: str) -> list[DeedR
         (sha256, line.id),
     )
     return [_row(r) for r in rows]
+
+
+def rewanting(c: sqlite3.Connection, line: DeedRow, sha256s: Collection[str]) -> int | None:
+    """The newest line behind this one that changed who wants one of these models and still stands, as far as one is known."""
+    among = set(sha256s)
+    rows = c.execute(
+        f"""SELECT {_COLUMNS} FROM history WHERE id>? AND did IS NOT NULL AND undone IS NULL AND verb IN ('deploy','undeploy')
+            ORDER BY id DESC LIMIT 1000""",
+        (line.id,),
+    )
+    return next((r.id for r in map(_row, rows) if r.deed is not None and any(sha in among for sha, _, _ in r.deed.wanted)), None)
 
 
 def pictures(c: sqlite3.Connection, slug: str, rels: Collection[str]) -> dict[str, Picture]:
@@ -170,9 +186,9 @@ def busy(c: sqlite3.Connection, file_id: int) -> bool:
 # ---------------------------------------------------------------- taking back
 
 
-def want_again(c: sqlite3.Connection, sha256: str, who: str | None) -> None:
-    """Who wants a model, as it was."""
-    c.execute("UPDATE models SET wanted=? WHERE sha256=?", (who, sha256))
+def want_again(c: sqlite3.Connection, rewanted: Collection[links.Rewanted]) -> None:
+    """Who wants these models, as it was; not of one for which that was changed since."""
+    c.executemany("UPDATE models SET wanted=? WHERE sha256=? AND wanted IS ?", [(was, sha, now) for sha, was, now in rewanted])
 
 
 def take_back(c: sqlite3.Connection, t: TakenBack, note: str, line: int | None, now: float) -> None:
@@ -192,8 +208,10 @@ def take_back(c: sqlite3.Connection, t: TakenBack, note: str, line: int | None, 
     if t.tags and undone is not None and undone.file_id is not None:
         left = _tags(c, undone.file_id) - set(t.tags)
         c.execute("UPDATE files SET tags=? WHERE id=?", (",".join(sorted(left)), undone.file_id))
-    for sha256, was, _ in undone.deed.wanted if undone is not None and undone.deed is not None else ():
-        want_again(c, sha256, was)
+    if undone is not None and undone.deed is not None:
+        want_again(c, undone.deed.wanted)
+        if undone.deed.switched is not None:
+            links.switch_back(c, undone.deed.switched)
     for aside_id in t.aside:
         history.set_aside_state(c, aside_id, "restored")
     if t.line is not None:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from .codec import path_of, printable, to_db
 from .models import EVERYWHERE
-from .rows import LINK_COLUMNS, MODEL_COLUMNS, LinkRow, ModelRow, link_row, model_row
+from .rows import LINK_COLUMNS, MODEL_COLUMNS, LinkRow, ModelRow, Switched, link_row, model_row
 
 PROBLEMS = ("missing", "broken", "adoptable", "conflict", "foreign")  # states that a person may want to do something about
+Rewanted = tuple[str, str | None, str | None]  # SHA-256, who wanted a model before, and after
 _AMONG = "IN (SELECT value FROM json_each(?))"
 
 
@@ -152,14 +153,14 @@ def wanted_after(now: str | None, targets: Collection[str], on: bool, known: Seq
     return ",".join(sorted(have | set(targets) if on else have - set(targets))) or None
 
 
-def deploy(c: sqlite3.Connection, sha256: str | None, targets: Collection[str], on: bool, known: Sequence[str]) -> list[str]:
-    """Deploy or undeploy one model of the hub, or all; the SHA-256 of those for which that changed anything."""
+def deploy(c: sqlite3.Connection, sha256: str | None, targets: Collection[str], on: bool, known: Sequence[str]) -> list[Rewanted]:
+    """Deploy or undeploy one model of the hub, or all; what that changed: (SHA-256, who wanted it before, and after)."""
     rows = c.execute(
         "SELECT sha256, wanted FROM models WHERE in_hub AND blob_state<>'replaced' AND (?1 IS NULL OR sha256=?1)", (sha256,)
     )
-    changed = [(after, sha) for sha, now in rows if (after := wanted_after(now, targets, on, known)) != now]
-    c.executemany("UPDATE models SET wanted=? WHERE sha256=?", changed)
-    return [sha for _, sha in changed]
+    changed = [(sha, now, after) for sha, now in rows if (after := wanted_after(now, targets, on, known)) != now]
+    c.executemany("UPDATE models SET wanted=? WHERE sha256=?", [(after, sha) for sha, _, after in changed])
+    return changed
 
 
 def adopt_place(c: sqlite3.Connection, sha256: str, at: Path) -> None:
@@ -176,9 +177,21 @@ def leave_place(c: sqlite3.Connection, at: Path) -> None:
 # ---------------------------------------------------------------- switches
 
 
-def switch(c: sqlite3.Connection, name: str, enabled: bool, configured: bool) -> None:
-    """Switch a target on or off, against what the configuration says at this time (`configured`)."""
+def switch(c: sqlite3.Connection, name: str, enabled: bool, configured: bool) -> Switched:
+    """Switch a target on or off, against what the configuration says at this time (`configured`); what that changed."""
+    was = switches(c).get(name)
     c.execute("INSERT OR REPLACE INTO target_switches VALUES (?,?,?)", (name, enabled, configured))
+    return Switched(name, enabled, configured, was)
+
+
+def switch_back(c: sqlite3.Connection, s: Switched) -> None:
+    """The switch of a target as it was, unless it was switched again since."""
+    if switches(c).get(s.target) != (s.enabled, s.configured):
+        return
+    if s.was is None:
+        c.execute("DELETE FROM target_switches WHERE name=?", (s.target,))
+    else:
+        c.execute("UPDATE target_switches SET enabled=?, configured=? WHERE name=?", (*s.was, s.target))
 
 
 def switches(c: sqlite3.Connection) -> dict[str, tuple[bool, bool]]:

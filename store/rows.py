@@ -204,6 +204,16 @@ def history_row(v: Any) -> HistoryRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Switched:
+    """A target that a person switched. `configured` is what the configuration said then; `was` is the switch before, None without one."""
+
+    target: str
+    enabled: bool
+    configured: bool
+    was: tuple[bool, bool] | None = None  # (enabled, configured)
+
+
+@dataclass(frozen=True, slots=True)
 class Deed:
     """What one action changed in the store, as it was before: what undo must know besides the moves."""
 
@@ -213,6 +223,7 @@ class Deed:
     items: tuple[tuple[str, str], ...] = ()  # (dataset, rel) of pictures that came
     tags: tuple[str, ...] = ()  # those that were new
     adopted: tuple[Path, ...] = ()  # places
+    switched: Switched | None = None  # a target that was switched
 
 
 @dataclass(frozen=True, slots=True)
