@@ -60,7 +60,7 @@ def classify(header: Header, stem: str, parents: Sequence[str] = (), outside: Se
     outside is evidence that does not stand in the file: a config beside it, CivitAI's answer.
     """
     structure = _structure(header)
-    found = _Findings()
+    found = _Findings([e for e in outside if e.says.startswith("said-")])  # words that mean nothing to us are shown all the same
     _say_structure(structure, header, found)
     embedded = [*names.by_metadata(header.metadata), *outside]
     words = [*names.by_name(stem), *names.by_folder(parents)]
@@ -284,6 +284,8 @@ def _subfamily(
         hits = [Evidence(e.source, f"subfamily={members[e.says]}", 0.6, e.text) for e in said if e.says in members]
     else:
         hits = names.subfamilies(stem, header.metadata, base) + [e for e in said if e.says.startswith("subfamily=")]
+        if any(e.source == "civitai" and e.says.startswith("base=") and e.says != f"base={base}" for e in said):
+            hits = [e for e in hits if e.source != "civitai"]  # it is of a base that this is not
     found.evidence.extend(hits)
     ranked = rank(hits, "subfamily")
     return (ranked[0][0], ranked[0][1]) if ranked and ranked[0][1] > 0 else (None, 0.0)

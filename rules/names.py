@@ -10,14 +10,13 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 
+from . import civitai
 from .signatures import TABLES, load_yaml
 from .terms import Evidence
 
 NAME_BASE, NAME_SUBFAMILY, FOLDER_TYPE = 0.3, 0.6, 0.4
 MODELSPEC, TRAINER, GGUF, CONFIG = 0.75, 0.7, 0.6, 0.9
-CIVITAI_BASE, CIVITAI_SUBFAMILY = 0.85, 0.9
-CIVITAI_TYPES = {"lora": "lora", "locon": "lora", "dora": "lora", "textualinversion": "embedding", "vae": "vae",
-                 "controlnet": "controlnet", "upscaler": "upscaler", "motionmodule": "motion_module"}  # fmt: skip
+MAX_ARCHITECTURE = 200  # characters that are read of a field that names an architecture: real ones have thirty
 _SEPARATORS = re.compile(r"[\s._\-+()\[\]]+")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # keys that a trainer writes, and the file's own words about what it was made from
@@ -54,7 +53,7 @@ def by_metadata(metadata: Mapping[str, str]) -> list[Evidence]:
     """What modelspec, a trainer or a GGUF header says about the base and sub-family. Pure."""
     found: list[Evidence] = []
     for key, weight in zip(ARCHITECTURE, (MODELSPEC, TRAINER, GGUF), strict=True):
-        value = metadata.get(key, "")
+        value = metadata.get(key, "")[:MAX_ARCHITECTURE]
         base = architecture(value) if value else None
         if base:
             source = "gguf" if key.startswith("general.") else "metadata"
@@ -82,21 +81,9 @@ def by_config(class_name: str) -> list[Evidence]:
 
 def by_civitai(info: Mapping[str, object], where: str) -> list[Evidence]:
     """What CivitAI's answer, saved by a tool as `where`, says about type, base and sub-family. Pure."""
-    found: list[Evidence] = []
     model = info.get("model")
-    said_type = str(model.get("type", "")) if isinstance(model, Mapping) else ""
-    said_base = str(info.get("baseModel", "") or "")
-    text = f"CivitAI calls it {said_base or said_type} (in {where})"
-    kind = CIVITAI_TYPES.get(said_type.lower())
-    if kind:
-        found.append(Evidence("civitai", f"type={kind}", CIVITAI_BASE, f"CivitAI calls it a {said_type} (in {where})"))
-    for _, entry in _whole_words(f"-{fold(said_base)}-", words_of("subfamilies")):
-        if isinstance(entry, list) and len(entry) == 2 and len(entry[1]) == 1:
-            found.append(Evidence("civitai", f"subfamily={entry[0]}", CIVITAI_SUBFAMILY, text))
-            found.append(Evidence("civitai", f"base={entry[1][0]}", CIVITAI_BASE, text))
-            return found
-    base = architecture(said_base) if said_base else None
-    return [*found, Evidence("civitai", f"base={base}", CIVITAI_BASE, text)] if base else found
+    kind = civitai.line(model.get("type")) if isinstance(model, Mapping) else ""
+    return list(civitai.said(kind, civitai.line(info.get("baseModel")), f"in {where}"))
 
 
 def by_name(stem: str) -> list[Evidence]:

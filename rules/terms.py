@@ -50,7 +50,7 @@ class Stamp:
 class Evidence:
     """Who says what, and how strongly.
 
-    source is one of structure, metadata, gguf, config, civitai, name, folder, override, size; says is "axis=value"
+    source is one of structure, metadata, gguf, config, civitai, sidecar, name, folder, override, size; says is "axis=value"
     (type=lora, base=sdxl, looks-like=flux1); weight is 0..1; text is the sentence a person reads.
     """
 
@@ -138,6 +138,23 @@ class Digests:
     sha256: str
     xxh3: str
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What CivitAI publishes about one content, reduced to what is used. Texts are one line each and bounded (rules/civitai.py)."""
+
+    model: int  # the id of the model's page
+    version: int  # the id of the version that holds the file
+    name: str  # of the model
+    release: str = ""  # the version's own name
+    type: str = ""  # as CivitAI writes it: LORA, Checkpoint, ...
+    file_type: str = ""  # of the very file: Model, VAE, Text Encoder, ...
+    base: str = ""  # its baseModel as it writes it: Flux.1 D, Illustrious, ...
+    file: str = ""  # the file's name there
+    words: tuple[str, ...] = ()  # the trigger words that its author names
+    nsfw: bool = False
+    page: str = ""  # the address of the model's page
 
 
 # ---------------------------------------------------------------- watching
