@@ -17,6 +17,7 @@ GROUPS = {
     "gguf": "embedded",
     "config": "embedded",
     "civitai": "civitai",
+    "sidecar": "civitai",  # tools write down what CivitAI told them
     "name": "words",
     "folder": "words",
     "size": "words",

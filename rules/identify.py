@@ -15,7 +15,8 @@ from .classify import Classified, classify
 from .header import Damaged, Header, Tensor
 from .readers import gguf, images, safetensors, torchfile
 from .readers.archives import ARCHIVE_SUFFIXES, list_archive
-from .readers.folders import ModelFolder, is_model_folder, missing_siblings, read_folder, read_json
+from .readers.folders import ModelFolder, is_model_folder, missing_siblings, read_folder
+from .readers.sidecars import evidence_beside
 from .readers.text import CAPTION_SUFFIXES, MAX_CAPTION, caption_text
 from .readers.zipdir import read_directory
 from .terms import Condition, Evidence, Facts, Kind, Known, ModelFacts
@@ -24,12 +25,12 @@ MODEL_SUFFIXES = frozenset({".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".p
 MAYBE_PICKLE = MODEL_SUFFIXES | {".bin", ".pkl", ".pickle"}
 STRICT_IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif"})
 STRICT_ARCHIVES = ARCHIVE_SUFFIXES - {".gz", ".bz2", ".xz", ".7z", ".rar"}
-COMPANION_INFO = (".civitai.info", ".cm-info.json")
+PICKLE_STARTS = (b"c", b"(", b"}", b"]", b"i", b"\x80")  # the first opcodes of a pickle of any protocol
 LFS = b"version https://git-lfs"
 
 
 def identify(path: Path, companions: tuple[Path, ...] = ()) -> Facts:
-    """What `path` is. companions are the files that came with it (a .civitai.info among them is asked).
+    """What `path` is. companions are the files that came with it (sidecars among them, such as a .civitai.info, are asked).
 
     Raises OSError only when the path cannot be opened or was removed.
     """
@@ -38,7 +39,7 @@ def identify(path: Path, companions: tuple[Path, ...] = ()) -> Facts:
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(512)
-    outside = tuple(e for c in companions for e in _companion(c))
+    outside = evidence_beside(companions)
     if safetensors.announced(head):
         return _model(path, size, safetensors.read_header(path), outside)
     if images.sniff(head[:16]):
@@ -173,7 +174,7 @@ def _meant_as_model(path: Path, size: int, head: bytes, outside: tuple[Evidence,
     """The name says model and the magic does not: an old pickle without a header byte, or something broken."""
     suffix = path.suffix.lower()
     damage = _what_it_is(head, size, "not-a-model", "a model")
-    if suffix not in (".safetensors", ".sft", ".gguf") and head[:1] in (b"c", b"(", b"}", b"]", b"i", b"\x80"):
+    if suffix not in (".safetensors", ".sft", ".gguf") and head[:1] in PICKLE_STARTS:
         found = torchfile.read_legacy(path)
         if isinstance(found, Header):
             return _model(path, size, found, outside)
@@ -189,11 +190,15 @@ def _meant_as_model(path: Path, size: int, head: bytes, outside: tuple[Evidence,
 def _model(path: Path, size: int, header: Header | Damaged, outside: tuple[Evidence, ...]) -> Facts:
     if isinstance(header, Damaged):
         return _invalid(path, Kind.MODEL, size, header, ModelFacts(_container(path)))
+    return model_facts(path, size, header, outside, missing_siblings(path))
+
+
+def model_facts(path: Path, size: int, header: Header, outside: tuple[Evidence, ...], missing: tuple[str, ...]) -> Facts:
+    """What the rules say of a file's header. outside is what its sidecars say, missing the shards that are not beside it. Pure."""
     parents = [p.name for p in path.parents][:4]
     found = classify(header, path.stem, parents, outside)
     condition, reason, text = _condition(header, found)
-    missing = missing_siblings(path) if condition in (Condition.OK, Condition.UNKNOWN) else ()
-    if missing:
+    if missing and condition in (Condition.OK, Condition.UNKNOWN):
         condition, reason, text = (
             Condition.INCOMPLETE,
             "missing-shards",
@@ -201,6 +206,21 @@ def _model(path: Path, size: int, header: Header | Damaged, outside: tuple[Evide
         )
     evidence = found.evidence + ((Evidence("structure", f"condition={condition}", 1.0, text),) if text else ())
     return Facts(path, Kind.MODEL, size, condition, reason, model=found.model, evidence=evidence, conflicts=found.conflicts)
+
+
+def header_of(path: Path) -> Header | Damaged | None:
+    """The header of a file as `identify` reads it; None for what is no model. Raises OSError when the path cannot be opened."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(512)
+        if not safetensors.announced(head) and head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+            members = read_directory(file, size)
+            zipped = not isinstance(members, Damaged) and torchfile.is_torch_zip(members)
+            return torchfile.read_zip(path) if zipped else None
+    if safetensors.announced(head) or _is_model(head, path):
+        return _read_model(path, head)
+    old_pickle = head[:1] in PICKLE_STARTS and path.suffix.lower() in MODEL_SUFFIXES - {".safetensors", ".sft", ".gguf"}
+    return torchfile.read_legacy(path) if old_pickle and not images.sniff(head[:16]) else None
 
 
 def _container(path: Path) -> str:
@@ -217,26 +237,31 @@ def _condition(header: Header, found: Classified) -> tuple[Condition, str | None
     return Condition.OK, None, ""
 
 
-def _companion(path: Path) -> list[Evidence]:
-    """What CivitAI said about this very file, if a tool saved its answer beside it."""
-    if not path.name.lower().endswith(COMPANION_INFO):
-        return []
-    info = read_json(path)
-    return names.by_civitai(info, path.name) if info else []
-
-
 # ---------------------------------------------------------------- folders
 
 
 def _identify_folder(path: Path) -> Facts:
-    if not model_folder(path):
+    found = merged_folder(path)
+    if found is None:
         return Facts(path, Kind.OTHER, 0, folder=True)
-    folder = read_folder(path)
-    if isinstance(folder, Damaged):
-        return replace(_invalid(path, Kind.MODEL, 0, folder, ModelFacts("diffusers")), folder=True)
-    merged = _merge(folder)
+    if isinstance(found, Damaged):
+        return replace(_invalid(path, Kind.MODEL, 0, found, ModelFacts("diffusers")), folder=True)
+    folder, merged = found
     if isinstance(merged, Damaged):
         return replace(_invalid(path, Kind.MODEL, folder.size, merged, ModelFacts("diffusers")), folder=True)
+    return folder_facts(path, folder, merged)
+
+
+def merged_folder(path: Path) -> tuple[ModelFolder, Header | Damaged] | Damaged | None:
+    """What a folder that is one model holds, and the headers of its weights as one; None for a folder that is none."""
+    if not model_folder(path):
+        return None
+    folder = read_folder(path)
+    return folder if isinstance(folder, Damaged) else (folder, _merge(folder))
+
+
+def folder_facts(path: Path, folder: ModelFolder, merged: Header) -> Facts:
+    """What the rules say of a folder that is one model. Pure."""
     outside = tuple(names.by_config(folder.class_name)) if folder.kind == "pipeline" else ()
     found = classify(merged, path.name, [p.name for p in path.parents][:4], outside)
     if folder.kind == "pipeline":
