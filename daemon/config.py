@@ -23,7 +23,9 @@ from ..rules.grammar import Context, read_pipelines
 from ..rules.pipeline import Pipeline
 from ..rules.terms import Lane, Mode, Param, Target, Watch
 from .config_check import check_folders, check_pipelines, check_server, check_watches
-from .settings import ENGINES, LATER_ENGINES, SECTIONS, TOP, Around, NotText, Settings, WatchSettings, Wrong
+from .engines import ENGINES, LATER_ENGINES
+from .forms import Around, NotText, Wrong
+from .settings import SECTIONS, TOP, Settings, WatchSettings
 
 CONFIG_VARIABLE = "DROPDOCK_CONFIG"
 SECRETS = ("api_key", "auth")  # settings whose value is never shown
@@ -262,7 +264,7 @@ class _Loader:
 
     def captioners(self, value: Value) -> dict[str, CaptionerConfig]:
         """The captioners by name; `basic` is always there."""
-        found = {"basic": CaptionerConfig("basic", "basic", {})}
+        found = {"basic": CaptionerConfig("basic", "basic", ENGINES["basic"]().model_dump())}
         if isinstance(value, dict):
             for name, item in value.items():
                 if isinstance(item, dict):  # of another shape: said already

@@ -12,12 +12,15 @@ from collections.abc import Iterable, Mapping
 from pydantic.fields import FieldInfo
 
 from ..rules.actions import ACTIONS, ON_ERROR, ActionForm, ParamForm, ParamRow
+from ..rules.captions import EXISTING, KINDS
 from ..rules.conditions import CONDITIONS, TYPES, ConditionForm
 from ..rules.conditions import Form as Asked
 from ..rules.grammar import RULE_KEYS
 from ..rules.layouts import CUSTOM, built_in_layouts
 from ..rules.terms import Mode
-from .settings import ENGINES, LOG_FORMATS, LOG_LEVELS, SECTIONS, Form, Section, Settings
+from .engines import ENGINES
+from .forms import BUSY, LOG_FORMATS, LOG_LEVELS, Form, Section
+from .settings import SECTIONS, Settings
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, object]
@@ -38,6 +41,9 @@ _FORMS: Mapping[str, Schema] = {
     "folder by type": {"type": "object", "properties": {t: _TEXT for t in TYPES}, "additionalProperties": False},
     "http address": _TEXT,
     "list of text": {"type": "array", "items": _TEXT},
+    "text by name": {"type": "object", "additionalProperties": _TEXT},
+    "number by name": {"type": "object", "additionalProperties": {"type": "number"}},
+    **{", ".join(words[:-1]) + f" or {words[-1]}": {"enum": list(words)} for words in (KINDS, EXISTING, BUSY)},
 }
 _PARAMS: Mapping[ParamForm, Schema] = {
     ParamForm.DURATION: _FORMS["duration"],

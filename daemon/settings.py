@@ -1,179 +1,46 @@
 """The table of settings: every key a configuration may have, its form, default and the line that the docs show.
 
-What must hold: this is the only list. The loader checks against it, `config.example.yaml` and `docs/config.md` are tested
-against it. Validators raise Wrong with a sentence for the person; pydantic collects all of them before anything is refused.
+What must hold: this, with the engines' own (engines.py), is the only list. The loader checks against it, `config.example.yaml` and
+`docs/config.md` are tested against it. How values are written stands in forms.py.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import Field, model_validator
 from pydantic.fields import FieldInfo
 
-from ..rules.conditions import TYPES
-from ..rules.document import describe, nearest
-from ..rules.layouts import CUSTOM, built_in_layouts, folder_path
-from ..rules.measures import parse_duration, parse_number, parse_size, show_duration, show_size
-from ..rules.terms import Mode
+from ..rules.layouts import CUSTOM
+from .engines import COMMON, ENGINES
+from .forms import (
+    Address,
+    Duration,
+    Flag,
+    Folder,
+    Form,
+    FormatWord,
+    LayoutWord,
+    LevelWord,
+    MaybeDuration,
+    MaybeText,
+    MaybeWhole,
+    ModeWord,
+    Number,
+    Section,
+    Size,
+    Text,
+    Texts,
+    TypeMap,
+    Whole,
+    Wrong,
+)
 
-LOG_FORMATS = ("auto", "console", "json")
-LOG_LEVELS = ("debug", "info", "warning", "error")
 GB = 1_000_000_000
 DAY = 86_400.0
-
-
-class Wrong(ValueError):
-    """A value that cannot stand, in words; `value` is what stood there, `mend` the nearest right word."""
-
-    def __init__(self, message: str, value: str = "", mend: str = "") -> None:
-        super().__init__(message)
-        self.message, self.value, self.mend = message, value, mend
-
-
-class NotText(Wrong):
-    """Text was expected; the document knows whether YAML made it something else."""
-
-
-@dataclass(frozen=True, slots=True)
-class Around:
-    """What a path is read by: the home for `~`, and the folder of the configuration for relative paths."""
-
-    home: Path
-    base: Path
-
-
-# ---------------------------------------------------------------- forms
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise NotText("expected text: put quotes around it", describe(value))
-    if not value.strip() or "\0" in value:
-        raise Wrong("expected text that is not empty", describe(value))
-    return value
-
-
-def _maybe_text(value: object) -> str | None:
-    """Text, or nothing: an empty text is what `${NAME:-}` leaves of a variable that is not set."""
-    return None if value is None or value == "" else _text(value)
-
-
-def _folder(value: object, info: ValidationInfo) -> Path:
-    if isinstance(value, Path):
-        return value
-    text, around = _text(value), info.context
-    if not isinstance(around, Around):  # a mistake of ours, not of the person's: let it out
-        raise TypeError("folders are read with Around as the context")
-    if text == "~" or text.startswith(("~/", "~\\")):
-        text = f"{around.home}/{text[2:]}"
-    elif text.startswith("~"):
-        raise Wrong("expected a folder, where ~ stands alone or before a slash", describe(value))
-    return Path(os.path.normpath(around.base / text))
-
-
-def _whole(value: object) -> int:
-    number = _measured(parse_number, value)
-    if number != int(number):
-        raise Wrong("expected a whole number", describe(value))
-    return int(number)
-
-
-def _flag(value: object) -> bool:
-    word = value.casefold() if isinstance(value, str) else value
-    if word in ("true", "false"):  # text, when it came out of ${NAME}
-        return word == "true"
-    if not isinstance(value, bool):
-        raise Wrong("expected true or false", describe(value))
-    return value
-
-
-def _measured(parse: Callable[[object], float], value: object) -> float:
-    try:
-        return parse(value)
-    except ValueError as error:
-        raise Wrong(str(error), describe(value)) from None
-
-
-def _one_of(value: object, words: tuple[str, ...]) -> str:
-    text = _text(value)
-    if text not in words:
-        raise Wrong(f"expected one of {', '.join(words)}", describe(text), nearest(text, words))
-    return text
-
-
-def _type_map(value: object) -> tuple[tuple[str, str], ...]:
-    """Type of a model -> folder below the app's own."""
-    if not isinstance(value, Mapping):
-        raise Wrong("expected folders by type, like {lora: loras}", describe(value))
-    for kind, folder in value.items():
-        if kind not in TYPES:
-            raise Wrong("unknown type of a model", describe(kind), nearest(str(kind), TYPES))
-        if not isinstance(folder, str):
-            raise Wrong(f"expected a folder for {kind}: put quotes around it", describe(folder))
-        try:
-            folder_path(folder)
-        except ValueError as error:
-            raise Wrong(str(error), describe(folder)) from None
-    return tuple((str(kind), str(folder)) for kind, folder in value.items())
-
-
-def _address(value: object) -> str | None:
-    """Where an app listens: http://host:port, without a user's name or a query."""
-    if value is None or value == "":
-        return None
-    text = _text(value)
-    try:
-        parts = urlsplit(text)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        sound = False
-    if not sound or parts.username is not None or parts.query or parts.fragment:
-        raise Wrong("expected an address like http://127.0.0.1:8188 (a password goes into `auth`)")
-    return text.rstrip("/")
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """How a value is written, and how a default of this form is shown."""
-
-    words: str
-    show: Callable[[float], str] | None = None
-
-
-Text = Annotated[str, BeforeValidator(_text), Form("text")]
-MaybeText = Annotated[str | None, BeforeValidator(_maybe_text), Form("text")]
-Folder = Annotated[Path, BeforeValidator(_folder), Form("folder")]
-Flag = Annotated[bool, BeforeValidator(_flag), Form("true or false")]
-Whole = Annotated[int, BeforeValidator(_whole), Form("whole number")]
-MaybeWhole = Annotated[int | None, BeforeValidator(lambda v: None if v is None else _whole(v)), Form("whole number")]
-Number = Annotated[float, BeforeValidator(lambda v: _measured(parse_number, v)), Form("number", "{:g}".format)]
-Duration = Annotated[float, BeforeValidator(lambda v: _measured(parse_duration, v)), Form("duration", show_duration)]
-MaybeDuration = Annotated[
-    float | None, BeforeValidator(lambda v: None if v is None else _measured(parse_duration, v)), Form("duration")
-]
-Size = Annotated[int, BeforeValidator(lambda v: int(_measured(parse_size, v))), Form("size", show_size)]
-ModeWord = Annotated[Mode, BeforeValidator(lambda v: Mode(_one_of(v, tuple(Mode)))), Form("inbox, library or dataset")]
-FormatWord = Annotated[str, BeforeValidator(lambda v: _one_of(v, LOG_FORMATS)), Form("auto, console or json")]
-LevelWord = Annotated[str, BeforeValidator(lambda v: _one_of(v, LOG_LEVELS)), Form("debug, info, warning or error")]
-LayoutWord = Annotated[str, BeforeValidator(lambda v: _one_of(v, (*built_in_layouts(), CUSTOM))), Form("name of a layout")]
-TypeMap = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_type_map), Form("folder by type")]
-Address = Annotated[str | None, BeforeValidator(_address), Form("http address")]
-Texts = Annotated[tuple[Text, ...], Form("list of text")]
-
-
-# ---------------------------------------------------------------- the table
-
-
-class Section(BaseModel):
-    """A mapping of settings: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ServerSettings(Section):
@@ -247,20 +114,6 @@ class LogSettings(Section):
     level: Annotated[LevelWord, Field(description="the least that is said")] = "info"
 
 
-class BasicEngine(Section):
-    """The embedded captioner: size, orientation, light and colours from the pixels. It has no options."""
-
-
-class SimpleEngine(Section):
-    """The same text for every picture."""
-
-    text: Annotated[Text, Field(description="the caption")]
-
-
-ENGINES: Mapping[str, type[Section]] = {"basic": BasicEngine, "simple": SimpleEngine}
-LATER_ENGINES = ("onnx", "llama", "ollama", "openai", "http")
-
-
 class Settings(Section):
     """The whole configuration, but for pipelines (rules/grammar.py) and captioners (by their engine)."""
 
@@ -315,8 +168,12 @@ def table() -> Iterator[Row]:
         for name, field in model.model_fields.items():
             yield _row(name, f"{nested.get(section, section)}.{name}", field)
     yield Row("captioners.NAME.engine", ", ".join(ENGINES), "required", "who writes the captions")
+    for name, field in COMMON.items():
+        yield _row(name, f"captioners.NAME.{name}", field)
     for engine, model in ENGINES.items():
         for name, field in model.model_fields.items():
+            if name in COMMON:
+                continue
             row = _row(name, f"captioners.NAME.{name}", field)
             yield Row(row.key, row.form, row.default, f"{row.help} (engine {engine})")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 
 KINDS = ("natural", "natural_simple", "natural_detailed", "tags", "custom")
 EXISTING = ("replace", "append", "prepend", "merge")
+PAIR = " -> "  # between tag and replacement where a mapping travels as a list of texts
 QUALITY_VERSION = 1  # raised when a score is computed in another way: older ones are then measured again
 
 

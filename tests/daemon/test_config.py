@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from dropdock.daemon.config import CaptionerConfig, Config, ConfigError, Secret, built_in_pipelines, default_path, load, read
 from dropdock.daemon.config_check import is_loopback
+from dropdock.daemon.engines import ENGINES
 from dropdock.rules.terms import Lane, Mode, Target, Watch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -74,7 +75,7 @@ def test_without_a_file_everything_has_a_default(tmp_path: Path, monkeypatch: py
     assert (config.hub, config.datasets) == (HOME / "dropdock/hub", HOME / "dropdock/datasets")
     assert config.data_dir.name == "dropdock"
     assert config.pipelines == built_in_pipelines()
-    assert config.captioners == {"basic": CaptionerConfig("basic", "basic", {})}
+    assert config.captioners == {"basic": CaptionerConfig("basic", "basic", ENGINES["basic"]().model_dump())}
     assert (config.server.host, config.server.port, config.server.api_key) == ("127.0.0.1", 8484, None)
     assert (config.trash, config.targets) == (14 * 86400, ())
     assert set(config.lanes) == set(Lane)
@@ -90,7 +91,7 @@ def test_the_designs_sample_loads() -> None:
     ]
     assert config.targets[1] == Target("forge", "forge", HOME / "stable-diffusion-webui-forge", enabled=False)
     assert [r.name for r in config.pipelines["inbox"].rules][2] == "models we are sure of"
-    assert config.captioners["tagger"] == CaptionerConfig("tagger", "simple", {"text": "a picture"})
+    assert config.captioners["tagger"] == CaptionerConfig("tagger", "simple", ENGINES["simple"](text="a picture").model_dump())
 
 
 def test_the_default_place_and_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
