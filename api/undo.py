@@ -27,11 +27,23 @@ class Answer:
     paths: tuple[Path, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Going:
+    """An undo that goes on: `done` of `total` moves are made; total 0 while it is still looked at."""
+
+    done: int = 0
+    total: int = 0
+
+
 class Undo(Protocol):
     """What the face may ask to be taken back. None: there is nothing of that id."""
 
-    async def undo(self, line: int) -> Answer | None:
-        """Take back one line of history."""
+    async def undo(self, line: int) -> Answer | Going | None:
+        """Take back one line of history; Going when it takes longer than a question may, and goes on."""
+        ...
+
+    async def undoing(self, line: int) -> Answer | Going | None:
+        """How an undo that was asked for goes, or went; waits a moment for its end."""
         ...
 
     async def restore(self, aside_id: int, release: bool) -> Answer | None:
@@ -45,7 +57,13 @@ UNDO: web.AppKey[Undo] = web.AppKey("undo")
 async def undo(request: web.Request) -> web.Response:
     """Take back one line of history, where that is still possible."""
     line = number(request)
-    return _answer(line, await request.app[UNDO].undo(line), f"There is no line {line} in the history.")
+    return _going(line, await request.app[UNDO].undo(line), f"There is no line {line} in the history.")
+
+
+async def undoing(request: web.Request) -> web.Response:
+    """How the undo of a line goes, or went."""
+    line = number(request)
+    return _going(line, await request.app[UNDO].undoing(line), f"No undo of line {line} is remembered: POST asks for one.")
 
 
 async def restore(request: web.Request) -> web.Response:
@@ -62,6 +80,16 @@ async def _back(request: web.Request, decide: bool) -> web.Response:
     aside_id = number(request)
     done = await request.app[UNDO].restore(aside_id, decide)
     return _answer(aside_id, done, f"Nothing of the number {aside_id} was ever put aside.")
+
+
+def _going(line: int, found: Answer | Going | None, unknown: str) -> web.Response:
+    """202 with the progress while it goes on, then the answer."""
+    if not isinstance(found, Going):
+        return _answer(line, found, unknown)
+    where = f"/api/v1/history/{line}/undo"
+    response = views.answer({"id": line, "going": True, "done": found.done, "total": found.total}, 202)
+    response.headers["Location"] = where
+    return response
 
 
 def _answer(of: int, answer: Answer | None, unknown: str) -> web.Response:
@@ -91,6 +119,7 @@ def routes() -> list[web.RouteDef]:
     """The routes of this file."""
     return [
         web.post("/api/v1/history/{id}/undo", undo),
+        web.get("/api/v1/history/{id}/undo", undoing),
         web.get("/api/v1/aside", aside),
         web.post("/api/v1/aside/{id}/restore", restore),
         web.post("/api/v1/aside/{id}/release", release),

@@ -49,6 +49,7 @@ from .pulse import Pulse
 from .recovery import Recovery
 from .reload import Reloader
 from .telling import Telling
+from .undertakings import Undertakings
 from .undoing import Undoer
 from .upkeep import Upkeep
 from .whereabouts import Whereabouts
@@ -204,7 +205,8 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     running.spawn(telling.run(), "telling")
     crew.resize(house.config.lanes)
     running.closers.append(crew.stop)
-    undoer = Undoer(house, performer, projection, intake.touch)
+    undoer = Undertakings(house.store, Undoer(house, performer, projection, intake.touch))
+    running.closers.append(undoer.stop)
     why = Whereabouts(house, intake.waiting)
     running.url = await _face(house, control, Deploying(house, projection, telling), undoer, why, feed, running)
     running.spawn(intake.run(), "intake")

@@ -40,6 +40,11 @@ class Undoer:
 
     def __init__(self, house: House, performer: Performer, projection: Projection, touch: Callable[[Path], None]) -> None:
         self._house, self._performer, self._projection, self._touch = house, performer, projection, touch
+        self._moved: dict[int, tuple[int, int]] = {}  # line -> (moves made, moves in all) of undos that go on
+
+    def progress(self, line: int) -> tuple[int, int]:
+        """(moves made, moves in all) of an undo that goes on; (0, 0) while it is still looked at."""
+        return self._moved.get(line, (0, 0))
 
     async def undo(self, line: int) -> Answer | None:
         """Take back one line of history; None when there is none of that id. An Answer that is not done says why."""
@@ -54,6 +59,8 @@ class Undoer:
             return Answer(False, str(error))
         except OSError as error:
             return Answer(False, f"{error.filename or row.path}: {error.strerror or error}")
+        finally:
+            self._moved.pop(line, None)
 
     async def restore(self, aside_id: int, release: bool) -> Answer | None:
         """Put something back from the trash or the quarantine, with its companions; `release`: and let the rules decide again.
@@ -194,7 +201,7 @@ class Undoer:
             intent = await store.intend(verb, prepared, file_id, None, 0)
             house.mine |= paths
             try:
-                await asyncio.to_thread(disk.carry_out, prepared.moves)
+                await asyncio.to_thread(disk.carry_out, prepared.moves, tick=self._ticker(prepared))
             except (disk.Changed, disk.Taken, OSError):
                 house.mine -= paths
                 await store.write(history.settle_intent, intent)
@@ -204,6 +211,19 @@ class Undoer:
         await store.record(Entry(verb, prepared.outcome, path, None, file_id, intent=intent))
         house.mine -= paths
         return Answer(True, prepared.outcome.note, tuple(b.path for b in _backs(prepared.outcome)))
+
+    def _ticker(self, prepared: Prepared) -> Callable[[int], None]:
+        """Keeps how far the moves of an undo are; called in the thread that makes them."""
+        back = prepared.outcome.taken_back
+        line = back.line if back is not None else None
+        if line is None:
+            return lambda made: None
+
+        def tick(made: int) -> None:
+            self._moved[line] = (made, len(prepared.moves))
+
+        tick(0)
+        return tick
 
     def _watch_name(self, path: Path) -> str | None:
         watch = self._house.watch_of(path)

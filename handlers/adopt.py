@@ -1,8 +1,9 @@
 """adopt: a library's model becomes a file of the hub, and a link stands in its place.
 
 What must hold: at no instant is the app without the file. The bytes get their name in the hub first (a second hard link of the same
-inode on one volume, a checked copy across volumes), then a symlink is renamed over the old name in one step, and only if that still is
-the file that was hashed. Bytes that would lose their last name go to the trash first. Companions stay where they are; the hub gets copies.
+inode on one volume, a checked copy across volumes), then a symlink and the old name are swapped in one step, and swapped back if what
+came out is not the file that was hashed. Bytes that would lose their last name go to the trash first. Companions stay where they are; the
+hub gets copies.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class _Adoption:
             self._companions(folder)
         link = self._staging(self._home()) / "link"
         link.symlink_to(os.path.abspath(blob))  # noqa: PTH100  # resolve() would follow links on the way
-        self.moves.append(Move(link, task.lead, over=True, replaces=task.unit[task.lead]))
+        self.moves.append(Move(link, task.lead, disk.stamp(link), over=True, replaces=task.unit[task.lead]))
         return Prepared(self._outcome(blob, note), tuple(self.moves), tuple(self.staged.values()))
 
     def _home(self) -> Path:

@@ -21,15 +21,15 @@ from pathlib import Path
 import xxhash
 
 from ..rules.terms import Digests, Move, Stamp
+from . import swap
 from .hashing import CHUNK, new_sha256
+from .stamps import Changed as Changed
+from .stamps import stamp as stamp
+from .stamps import stamp_of as stamp_of
 
 OWN = ".dropdock"  # our folder at every root: staging, trash, quarantine
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)  # what link(2) says where hard links cannot be
 COPY_MARGIN = 16 << 20  # bytes of room a copy must leave besides the floor
-
-
-class Changed(Exception):
-    """The source is not what it was when it was looked at; the unit settles again."""
 
 
 class Taken(Exception):
@@ -46,18 +46,6 @@ class Away(OSError):
     def __init__(self, path: Path, why: str = "its disk is away") -> None:
         super().__init__(f"{path}: {why}")
         self.path = path
-
-
-def stamp(path: Path) -> Stamp:
-    """The stamp of a path, links not followed. Raises OSError when it is not there."""
-    return stamp_of(os.lstat(path))
-
-
-def stamp_of(s: os.stat_result) -> Stamp:
-    """The stamp of a stat result. A folder's size and mtime change with its entries, so only its inode counts."""
-    if stat.S_ISDIR(s.st_mode):
-        return Stamp(0, 0, s.st_ino, s.st_dev)
-    return Stamp(s.st_size, s.st_mtime_ns, s.st_ino, s.st_dev)
 
 
 def own_folder(root: Path, place: str, *parts: str) -> Path:
@@ -185,13 +173,13 @@ def rename_new(source: Path, target: Path) -> None:
     os.unlink(source)
 
 
-def carry_out(moves: Sequence[Move], again: bool = False) -> None:
+def carry_out(moves: Sequence[Move], again: bool = False, tick: Callable[[int], None] = lambda made: None) -> None:
     """Make the moves and fsync the folders they touched. `again`: a dead process may have made some of them, or one of them half.
 
     Then a move whose source is gone (or is another file by now) and whose destination is there counts as made. Raises Changed,
     Taken or OSError; what was made is taken back first, with `again` also what the dead process made of the moves behind the one
     that failed, so that either all or none of the list stands. With `again` a disk that is away or that fails raises Away instead:
-    nothing is taken back then, and the same call finishes the list once the disk is there.
+    nothing is taken back then, and the same call finishes the list once the disk is there. `tick` hears how many are made.
     """
     if again:
         _ask_for_disks(moves)
@@ -202,6 +190,7 @@ def carry_out(moves: Sequence[Move], again: bool = False) -> None:
             if not (again and _was_made(move)):
                 _one(move, again)
             made.append(move)
+            tick(len(made))
             folders.update((move.src.parent, move.dst.parent))
     except (Changed, Taken):
         later = moves[len(made) + 1 :] if again else ()
@@ -221,6 +210,9 @@ def _was_made(move: Move) -> bool:
     if not os.path.lexists(move.dst):
         return False
     if not os.path.lexists(move.src):
+        return True
+    if move.over and swap.was_swapped(move):
+        swap.finish(move)
         return True
     return move.stamp is not None and stamp(move.src) != move.stamp and stamp(move.dst) == move.stamp
 
@@ -268,9 +260,10 @@ def _one(move: Move, again: bool) -> None:
         raise Changed(f"{move.src} changed after it was looked at")
     move.dst.parent.mkdir(parents=True, exist_ok=True)
     if move.over:
-        if move.replaces is not None and not _stands(move.dst, move.replaces):
-            raise Changed(f"{move.dst} changed after it was looked at")
-        os.replace(move.src, move.dst)
+        if move.replaces is None:
+            os.replace(move.src, move.dst)
+        else:
+            swap.put_over(move)
         return
     try:
         rename_new(move.src, move.dst)
@@ -279,13 +272,6 @@ def _one(move: Move, again: bool) -> None:
             raise
         if not (again and _finish_half(move)):
             raise Taken(f"{move.dst} exists already") from None
-
-
-def _stands(path: Path, expected: Stamp) -> bool:
-    try:
-        return stamp(path) == expected
-    except FileNotFoundError:
-        return False
 
 
 def _finish_half(move: Move) -> bool:
@@ -301,12 +287,15 @@ def _finish_half(move: Move) -> bool:
 
 
 def take_back(made: Sequence[Move]) -> None:
-    """Undo moves of a list that could not be finished, newest first. What was replaced by `over` is ours and stays new.
+    """Undo moves of a list that could not be finished, newest first. A file that was replaced by `over` is ours and stays new; a folder
+    that was comes back into its place.
 
     Where somebody put another file meanwhile, ours comes back beside it under a number.
     """
     for move in reversed(made):
         if move.over:
+            if move.holds and move.src.is_dir():
+                swap.exchange(move.src, move.dst)
             continue
         move.src.parent.mkdir(parents=True, exist_ok=True)
         try:

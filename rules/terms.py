@@ -306,7 +306,8 @@ class Move:
 
     A folder moves whole. `dst` must not exist, unless `over` is set (a sidecar of ours that is written anew, or a file that stays
     under another name); `replaces` is what `dst` must still be then. Such a move is never taken back, so it comes last in its list,
-    but for what the link that it replaces pointed to.
+    but for what the link that it replaces pointed to. A folder that is replaced must hold just the files of `holds` (relative path and
+    stamp); it comes out at `src`, and another move takes it from there.
     """
 
     src: Path
@@ -314,6 +315,7 @@ class Move:
     stamp: Stamp | None = None
     over: bool = False
     replaces: Stamp | None = None
+    holds: tuple[tuple[str, Stamp], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

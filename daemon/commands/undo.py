@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
 import click
 
-from ..client import Client
-from .common import ask, clean, config_option, json_option, print_json
+from ..client import Client, Row
+from .common import ask, clean, config_option, json_option, number, print_json
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 @click.command()
@@ -17,7 +24,7 @@ def undo(ids: tuple[int, ...], as_json: bool) -> None:
 
     Files go back to where they were dropped and are held there: the rules do not take them again until they change, or until you say
     `dropdock rescan --force`. What cannot be taken back (the file changed since, a later action depends on it, it expired in the trash)
-    is left alone, and the reason is told; the code is then 1.
+    is left alone, and the reason is told; the code is then 1. A large undo is waited for; it goes on in the daemon if you do not wait.
 
     \b
     Example:
@@ -27,10 +34,36 @@ def undo(ids: tuple[int, ...], as_json: bool) -> None:
 
     def all_of_them(client: Client) -> None:
         for line in ids:
-            answer = client.post(f"/history/{line}/undo")
+            answer = _waited(client, line)
             if as_json:
                 print_json(answer)
             else:
                 click.echo(clean(answer.get("note")))
 
     ask(all_of_them)
+
+
+def _waited(client: Client, line: int) -> Row:
+    """Ask for an undo, and wait for its end as long as it goes on."""
+    where = f"/history/{line}/undo"
+    answer = client.post(where)
+    if not answer.get("going"):
+        return answer
+    with _bar() as progress:
+        task = progress.add_task(f"undoing line {line}", total=None) if progress is not None else None
+        while answer.get("going"):
+            if progress is not None and task is not None:
+                progress.update(task, completed=number(answer.get("done")), total=number(answer.get("total")) or None)
+            answer = client.get(where)  # waits a moment there
+    return answer
+
+
+def _bar() -> AbstractContextManager[Progress | None]:
+    """A progress bar on stderr where that is a terminal."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)

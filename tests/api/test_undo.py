@@ -1,7 +1,7 @@
 """Undo and restore over HTTP: done, refused with the reason, unknown."""
 
 import pytest
-from dropdock.api.undo import UNDO, Answer
+from dropdock.api.undo import UNDO, Answer, Going
 from dropdock.store import history
 
 
@@ -13,7 +13,11 @@ class FakeUndo:
 
     async def undo(self, line):
         self.asked.append(("undo", line))
-        return {1: Answer(True, "undone: line 1", (self.box / "a.png",)), 2: Answer(False, "it changed since")}.get(line)
+        ends = {1: Answer(True, "undone: line 1", (self.box / "a.png",)), 2: Answer(False, "it changed since")}
+        return Going(3, 9) if line == 7 else ends.get(line)
+
+    async def undoing(self, line):
+        return Answer(True, "undone: line 7") if len(self.asked) > 1 else await self.undo(line)
 
     async def restore(self, aside_id, release):
         self.asked.append(("release" if release else "restore", aside_id))
@@ -41,6 +45,15 @@ async def test_what_can_be_taken_back_is_and_the_rest_says_why(client, undoer, p
     assert bad.status == 409 and (await bad.json())["detail"] == "It changed since"
     assert (await client.post(path.format(3))).status == 404 and (await client.post(path.format("x"))).status == 404
     assert undoer.asked[0][0] == path.rsplit("/", 1)[1]
+
+
+async def test_an_undo_that_goes_on_is_told_and_asked_for_again(client):
+    """202 with how far it is and where to ask; then the answer; 404 where none was asked for."""
+    first = await client.post("/api/v1/history/7/undo")
+    assert first.status == 202 and await first.json() == {"id": 7, "going": True, "done": 3, "total": 9}
+    assert (await client.get("/api/v1/history/3/undo")).status == 404
+    then = await client.get(first.headers["Location"])
+    assert then.status == 200 and (await then.json())["note"] == "undone: line 7"
 
 
 async def test_what_lies_aside_is_listed_by_its_place(client, full, face):

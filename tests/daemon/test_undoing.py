@@ -377,9 +377,9 @@ async def test_killed_after_the_moves_of_an_undo_no_empty_folder_is_left_in_the_
         await taken(house, path)
         carry_out = disk.carry_out
 
-        def dying(*args):
+        def dying(*args, **more):
             if at == "carry_out":
-                carry_out(*args)
+                carry_out(*args, **more)
             raise Killed
 
         with monkeypatch.context() as patch:
