@@ -8,7 +8,7 @@ How sure each source is stands in confidence.py and names.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from . import names
@@ -110,7 +110,7 @@ def _structure(header: Header) -> _Structure:
 
 def _lora(lora: LoraLayers, matches: tuple[Match, ...]) -> _Structure:
     # equals stand in the table's order: a row that names one family comes before one that leaves it open
-    sure = [m for m in matches if m.strength >= LIKELY]
+    sure = [replace(m, strength=LIKELY) if lora.halved else m for m in matches if m.strength >= LIKELY]
     best = next((m for m in sure if len(m.signature.bases) == 1), sure[0] if sure else None)
     return _Structure("lora", best, () if best else matches, lora)
 
@@ -197,9 +197,7 @@ def _base(
     if match is None:
         return _base_unsaid(structure, said, found)
     bases = _base_named(match, header)
-    if match.signature.also and any(
-        e.says.partition("=")[2] in match.signature.also for e in said if e.source not in ("name", "folder")
-    ):
+    if match.signature.also and any(e.says.partition("=")[2] in match.signature.also for e in said):
         bases += match.signature.also
     if len(bases) > 1:
         return _pick(bases, said, found)

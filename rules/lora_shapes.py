@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from math import isqrt, prod
 
 from .header import Shape, Tensor
 from .key_index import KeyIndex
@@ -54,6 +54,7 @@ _TEXT = dict((
     ("text_encoders.clip_g.", "te2."), ("text_encoders.t5xxl.", "te3."), ("text_encoders.", "te."), ("te.", "te."),
     ("base_model.model.text_model.", "te.text_model."), ("clip_l.", "te1."), ("clip_g.", "te2."),
 ))  # fmt: skip
+_WRAPPERS = re.compile(r"(^|\.)(?:_orig_mod|module)\.")  # torch.compile's and DataParallel's names for what they wrap
 _PREFIX = re.compile("|".join(re.escape(p) for p in (*_TEXT, *PREFIXES)))
 
 
@@ -61,13 +62,15 @@ _PREFIX = re.compile("|".join(re.escape(p) for p in (*_TEXT, *PREFIXES)))
 class LoraLayers:
     """The patched layers: index maps a folded path (`_` as `.`) to [out, in]. share is of the file's tensors, 0..1.
 
-    vague is True where the parts do not tell the layers' widths (IA3, OFT) or may cut them in several ways (LoKr).
+    vague is True where the parts do not tell the layers' widths (IA3, OFT) or may cut them in several ways (LoKr); halved where
+    they tell one side at most.
     """
 
     index: KeyIndex
     format: str
     share: float
     vague: bool
+    halved: bool = False
 
 
 def read_layers(tensors: Mapping[str, Tensor]) -> LoraLayers | None:
@@ -92,7 +95,7 @@ def read_layers(tensors: Mapping[str, Tensor]) -> LoraLayers | None:
         return None
     index = KeyIndex({fold(name): ("", shape_of(roles)) for name, roles in layers.items()})
     form = format_of(layers, share)
-    return LoraLayers(index, form, share, form.startswith(("lokr", "oft", "ia3", "full")))
+    return LoraLayers(index, form, share, form.startswith(("lokr", "oft", "ia3", "full")), form.startswith(("oft", "ia3")))
 
 
 def split_key(key: str) -> tuple[str, str]:
@@ -134,6 +137,8 @@ def _join_ia3(layers: dict[str, Roles], tensors: Mapping[str, Tensor]) -> None:
 
 def fold(layer: str) -> str:
     """A layer's path without the trainer's prefix, with `_` and `.` alike. Text encoders keep te., te1., te2., te3. Pure."""
+    if "_orig_mod." in layer or "module." in layer:
+        layer = _WRAPPERS.sub(r"\1", layer)
     found = _PREFIX.match(layer)
     if not found:
         return layer.replace("_", ".")
@@ -158,10 +163,23 @@ def shape_of(roles: Roles) -> Shape:
         return (_at(full, 0), _at(full, 1))
     if "oft" in roles:
         blocks = roles["oft"]
-        return (blocks[0] * blocks[1] if len(blocks) == 3 else 0, 0)
+        return (prod(blocks[-3:-1]) if len(blocks) in (3, 4) else 0, 0)  # BOFT has several layers of blocks
+    if "rotation" in roles:
+        return (0, _rotated(roles["rotation"]))
+    if "ia3w" in roles:
+        vector = roles["ia3w"]
+        return (_at(vector, 0), 0) if _at(vector, 1) == 1 else (0, _at(vector, 1))
     if "tq" in roles and "tp" in roles:
         return (_at(roles["tp"], 0), _at(roles["tq"], 1))
     return (0, 0)
+
+
+def _rotated(blocks: Shape) -> int:
+    """The input's width under OFT as PEFT writes it: [blocks, b(b-1)/2], the upper triangle of each b x b block."""
+    if len(blocks) != 2 or blocks[1] >= 1 << 40:
+        return 0
+    side = (1 + isqrt(1 + 8 * blocks[1])) // 2
+    return blocks[0] * side if side * (side - 1) // 2 == blocks[1] else 0
 
 
 def _kronecker(roles: Roles) -> Shape:
@@ -184,7 +202,7 @@ def format_of(layers: Mapping[str, Roles], share: float) -> str:
     dora = "+dora" if "dora" in roles else ""
     if roles & {"k1", "k1a", "k2"}:
         return "lokr" + dora
-    for role, name in (("w1a", "loha"), ("oft", "oft"), ("a1", "glora"), ("ia3", "ia3"), ("tq", "t-lora")):
+    for role, name in (("w1a", "loha"), ("oft", "oft"), ("rotation", "oft"), ("a1", "glora"), ("ia3", "ia3"), ("tq", "t-lora")):
         if role in roles:
             return name + dora
     if not roles & {"down", "up"}:

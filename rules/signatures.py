@@ -16,7 +16,7 @@ The language (docs/models.md has examples). A predicate is one line of text:
     +1              the file has so many tensors (`1|2`, `>=3`)
     #PREFIX.* 19    there are so many blocks (`5|8`, `>=19`); @PREFIX.* 19 is the same of the highest block's number
 A signature has `all` (each holds; a list inside means one of them), `none` (none holds), `shape` (as all, but it decides
-between 0.5 and 0.75; where no size is known yet, 0.75 is all there is) and `count` (block counts, between 0.75 and 0.97).
+between 0.5 and 0.75; where no size is known yet, 0.75 is all there is) and `count` (block counts, between 0.75 and 0.97). `unsure: true` keeps a row at 0.75.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ class Signature:
     roles: tuple[str, ...]
     role_when: tuple[tuple[str, Clause], ...]
     text: str
+    unsure: bool  # a relative has the same tensors, so the match is LIKELY at best
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def predicate(line: str, fold: bool = False) -> Predicate:
         return lambda asked: text in asked.part.text()
     if mark == "^":
         return lambda asked: key in asked.whole.exact
-    return _key(key, shape, optional=mark == "?")
+    return _key(key, shape, optional=mark == "?", fitting=fits_layer if fold else fits)
 
 
 def _key_and_shape(line: str, fold: bool) -> tuple[str, tuple[Size, ...] | None]:
@@ -150,7 +151,17 @@ def fits(shape: Shape, wanted: tuple[Size, ...]) -> bool:
     return len(shape) == len(wanted) and all(w is None or s in w for s, w in zip(shape, wanted, strict=True))
 
 
-def _key(key: str, shape: tuple[Size, ...] | None, optional: bool) -> Predicate:
+def fits_layer(shape: Shape, wanted: tuple[Size, ...]) -> bool:
+    """As fits, for the layer that a LoRA patches: 0 is a side that its parts do not tell, and one side must tell. Pure."""
+    if 0 not in shape or len(shape) != len(wanted):
+        return fits(shape, wanted)
+    sides = [s in w for s, w in zip(shape, wanted, strict=True) if s and w is not None]
+    return bool(sides) and all(sides) or fits(shape, wanted)
+
+
+def _key(
+    key: str, shape: tuple[Size, ...] | None, optional: bool, fitting: Callable[[Shape, tuple[Size, ...]], bool]
+) -> Predicate:
     general = NUMBER.sub("*", key)
     only = None
     if "*" in key and general != key:
@@ -160,7 +171,7 @@ def _key(key: str, shape: tuple[Size, ...] | None, optional: bool) -> Predicate:
         missing = True
         for found in asked.part.shapes(key, general, only):
             missing = False
-            if shape is None or fits(found, shape):
+            if shape is None or fitting(found, shape):
                 return True
         return optional and missing
 
@@ -235,6 +246,7 @@ _KEYS = {
     "roles",
     "role_when",
     "text",
+    "unsure",
 }
 
 
@@ -261,6 +273,7 @@ def _signature(row: Mapping[str, object], fold: bool) -> Signature:
         roles=_strings(row.get("roles")),
         role_when=tuple((str(r["role"]), _clause(r.get("all"), fold)) for r in _rows(row.get("role_when"))),
         text=str(row.get("text", "")),
+        unsure=row.get("unsure") is True,
     )
 
 
@@ -326,10 +339,10 @@ def ask(signature: Signature, asked: Asked) -> Match | None:
         return None
     if not _holds(signature.shape, asked):
         return Match(signature, LOOKS_LIKE, None, ())
-    strength = SURE if _hits(signature.sizes, asked) and _holds(signature.count, asked) else LIKELY
+    sure = not signature.unsure and _hits(signature.sizes, asked) and _holds(signature.count, asked)
     variant = next((v.name for v in signature.variants if _holds(v.all, asked) and not _hits(v.none, asked)), None)
     extra = tuple(role for role, when in signature.role_when if _holds(when, asked))
-    return Match(signature, strength, variant, signature.roles + extra)
+    return Match(signature, SURE if sure else LIKELY, variant, signature.roles + extra)
 
 
 def find(part: str, asked: Asked) -> tuple[Match, ...]:
