@@ -56,6 +56,7 @@ class Projection:
         self._changed: set[str] = set()
         self._all = False
         self._digests: dict[tuple[Path, Stamp], str] = {}
+        self._swept: set[Path] = set()  # folders in which nothing of a dead process is left
         self.leaving: set[str] = set()  # contents that an undo is about to take out of the hub: no target gets them any more
 
     def ask(self, *sha256s: str) -> None:
@@ -101,6 +102,7 @@ class Projection:
             await self.check(sha256s)
         looked = await self.look(sha256s)
         plan = looked.plan
+        await asyncio.to_thread(self._sweep, looked)
         ledger = Ledger(looked.stock.links, looked.aims)
         fresh = [ledger.coming(create.link) for create in plan.create]
         if fresh:
@@ -111,6 +113,12 @@ class Projection:
         changed = [*(c.link for c in plan.create), *(r.made.link for r in plan.remove)]
         if changed:
             self._told(changed)
+
+    def _sweep(self, looked: Looked) -> None:
+        """Clear what a process that died left half done, once in each folder that links are in."""
+        folders = {row.at.parent for row in looked.stock.links if row.ours and row.at.is_absolute()} - self._swept
+        hands.clear_fresh(folders, self._house.config.hub)
+        self._swept |= folders
 
     async def _record(self, ledger: Ledger) -> None:
         store = self._house.store

@@ -2,8 +2,8 @@
 
 What must hold: nothing that exists is ever written over. A link is made only where nothing stands (symlink, link and open-for-
 exclusive are each refused by the kernel otherwise); only what was recorded as ours and still is as it was found is removed, by
-unlinking that one name. A target's own folder is never made: a missing one is an unplugged disk. Each link stands or falls
-alone; a failure is a result, not an exception.
+unlinking that one name, or changes places with the new one in one step, so that an app finds a file at every instant. A target's
+own folder is never made: a missing one is an unplugged disk. Each link stands or falls alone; a failure is a result, not an exception.
 """
 
 from __future__ import annotations
@@ -12,19 +12,23 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from ..rules.deployment import Wanted
 from ..rules.linkplan import Create, Found, Made, Method, Plan, Remove, Seen
-from ..rules.terms import Link, Stamp
+from ..rules.terms import Link, Move, Stamp
+from . import disk, swap
+from .stamps import Changed
 
 Digest = Callable[[Path], str | None]  # a file's digest, from memory or by reading it; None when it cannot be told
 METHODS = (Method.SYMLINK, Method.HARDLINK, Method.COPY)
 # What a file system or platform answers that cannot do it at all; anything else (a full disk, say) is a failure of this link.
 _CANNOT = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EXDEV, errno.EMLINK, errno.EINVAL}
+FRESH = ".dropdock.link"  # behind the hidden name of what is about to change places with a link of ours
 _NO_PRIVILEGE = 1314  # Windows: symlinks want developer mode or an administrator
 
 
@@ -158,8 +162,7 @@ def _apply(plan: Plan, methods: tuple[Method, ...]) -> Iterator[Applied]:
         note = _remove(remove)
         yield Applied(remove.made.link.at, Did.FAILED if note else Did.REMOVED, note=note)
     for create in plan.create:
-        note = _remove(create.instead) if create.instead else ""
-        yield Applied(create.link.at, Did.FAILED, note=note) if note else _create(create, methods)
+        yield _create(create, methods)
 
 
 def _remove(remove: Remove) -> str:
@@ -187,7 +190,7 @@ def _create(create: Create, methods: tuple[Method, ...]) -> Applied:
         link.at.parent.mkdir(parents=True, exist_ok=True)
         for method in methods:
             try:
-                _make(link, method, create.relative)
+                _put(create, method)
             except OSError as error:
                 if error.errno not in _CANNOT and getattr(error, "winerror", None) != _NO_PRIVILEGE:
                     raise
@@ -197,20 +200,63 @@ def _create(create: Create, methods: tuple[Method, ...]) -> Applied:
             return Applied(link.at, did, Made(link, method, _stamp(link.at.lstat()) if method is Method.COPY else None), note)
     except FileExistsError:
         return Applied(link.at, Did.FAILED, note="something stands there now")
+    except Changed:
+        return Applied(link.at, Did.FAILED, note="it changed since it was looked at")
     except OSError as error:
         return Applied(link.at, Did.FAILED, note=error.strerror or str(error))
     return Applied(link.at, Did.FAILED, note=note)
 
 
-def _make(link: Link, method: Method, relative: bool) -> None:
+def _put(create: Create, method: Method) -> None:
+    """Make a link where nothing stands; where one of ours does, make it beside that and let the two change places."""
+    at = create.link.at
+    if create.instead is None or not os.path.lexists(at):
+        _make(create.link, at, method, create.relative)
+        return
+    fresh = at.with_name(f".{os.fsencode(at.name)[:200].decode('utf-8', 'ignore')}{FRESH}")
+    _clear_fresh(fresh)
+    _make(create.link, fresh, method, create.relative)
+    ours = _stamp(fresh.lstat())
+    try:
+        swap.put_over(Move(fresh, at, ours, over=True, replaces=create.instead.found.stamp))
+    except Changed:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def _make(link: Link, at: Path, method: Method, relative: bool) -> None:
+    """Make what a link stands for at a place beside, or at, its own."""
     if method is Method.SYMLINK:
         to = os.path.normpath(link.to.absolute())
         # relative to where the folder really is: a type folder may itself be a link to another disk
-        link.at.symlink_to(os.path.relpath(to, os.path.realpath(link.at.parent)) if relative else to)
+        at.symlink_to(os.path.relpath(to, os.path.realpath(at.parent)) if relative else to)
     elif method is Method.HARDLINK:
-        os.link(link.to, link.at)
+        os.link(link.to, at)
     else:
-        _copy(link.to, link.at)
+        _copy(link.to, at)
+
+
+def clear_fresh(folders: Iterable[Path], hub: Path) -> None:
+    """Remove what a process that died left of a change of places in these folders: a link of ours under a hidden name.
+
+    What an app had saved at the place in that very instant may lie there too: that gets a name that can be seen. Never raises OSError.
+    """
+    for folder in folders:
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in [e for e in entries if e.name.startswith(".") and e.name.endswith(FRESH)]:
+                path = Path(entry.path)
+                if _into(path, hub) is not None:
+                    path.unlink()
+                else:
+                    disk.rename_new(path, disk.free_name(folder, entry.name[1 : -len(FRESH)]))
+
+
+def _clear_fresh(fresh: Path) -> None:
+    """The same of one place: a link goes, anything else is given a name that can be seen."""
+    if fresh.is_symlink():
+        fresh.unlink()
+    elif fresh.exists():
+        disk.rename_new(fresh, disk.free_name(fresh.parent, fresh.name[1 : -len(FRESH)]))
 
 
 def _copy(source: Path, at: Path) -> None:

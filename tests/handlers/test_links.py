@@ -7,7 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from dropdock.handlers.links import METHODS, Applied, Did, apply, look
+from dropdock.handlers import swap
+from dropdock.handlers.links import FRESH, METHODS, Applied, Did, apply, clear_fresh, look
 from dropdock.rules.deployment import Deployable, Wanted, load_layouts, recorded_names, wanted
 from dropdock.rules.linkplan import Made, Method, plan
 from dropdock.rules.terms import LinkState, Target
@@ -213,6 +214,68 @@ def test_what_appears_between_looking_and_applying_is_safe(tmp_path: Path) -> No
     at.write_bytes(b"mine")
     assert [r.note for r in apply(remove)] == ["it changed since it was looked at"]
     assert at.read_bytes() == b"mine"
+
+
+def repointed(desk: Desk, tmp_path: Path) -> Path:
+    """A link whose blob lies elsewhere by now; returns its place."""
+    kept = desk.keep("x.safetensors", b"weights")
+    desk.project()
+    moved = tmp_path / "moved.safetensors"
+    shutil.copy(kept.blob, moved)
+    desk.models = [Deployable(kept.sha256, kept.name, "lora", "sdxl", moved)]
+    return desk.loras / "x.safetensors"
+
+
+def test_a_link_that_is_pointed_elsewhere_is_missing_at_no_instant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is unlinked or renamed on the way, the name gives the bytes before and after it."""
+    desk = Desk(tmp_path)
+    at, seen = repointed(desk, tmp_path), []
+    for owner, name in ((os, "unlink"), (os, "replace"), (os, "symlink"), (swap, "_RENAME")):
+        real = getattr(owner, name)
+
+        def looking(*args: object, real=real, **more: object) -> object:  # type: ignore[no-untyped-def]
+            seen.append(at.read_bytes())
+            result = real(*args, **more)
+            seen.append(at.read_bytes())
+            return result
+
+        if real is not None:
+            monkeypatch.setattr(owner, name, looking)
+    assert [r.did for r in desk.project()] == [Did.REPLACED]
+    assert len(seen) >= 4 and set(seen) == {b"weights"} and at.resolve() == tmp_path / "moved.safetensors"
+    assert [p.name for p in desk.loras.iterdir()] == ["x.safetensors"]
+
+
+@pytest.mark.skipif(swap._RENAME is None, reason="no renameat2 here")
+def test_what_is_saved_over_a_link_while_it_is_pointed_elsewhere_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The app saves just before the swap: its file stands, the result says why, nothing else is left."""
+    desk = Desk(tmp_path)
+    at, kernel, once = repointed(desk, tmp_path), swap._RENAME, [True]
+
+    def racing(a: bytes, b: bytes, flags: int) -> int:
+        if once:
+            once.clear()
+            at.unlink()
+            at.write_bytes(b"mine")
+        assert kernel is not None
+        return kernel(a, b, flags)
+
+    monkeypatch.setattr(swap, "_RENAME", racing)
+    assert [(r.did, r.note) for r in desk.project()] == [(Did.FAILED, "it changed since it was looked at")]
+    assert at.read_bytes() == b"mine" and [p.name for p in desk.loras.iterdir()] == ["x.safetensors"]
+
+
+def test_what_a_dead_process_left_beside_a_link_is_cleared(tmp_path: Path) -> None:
+    """A hidden link into the hub goes; a file that an app had saved in that instant gets a name that can be seen; the rest stays."""
+    hub, folder = tmp_path / "hub", tmp_path / "loras"
+    hub.mkdir(), folder.mkdir()
+    (folder / f".a.safetensors{FRESH}").symlink_to(hub / "gone")
+    (folder / f".b.safetensors{FRESH}").write_bytes(b"mine")
+    (folder / "b.safetensors").symlink_to(hub / "b")
+    (folder / ".hidden").write_bytes(b"theirs")
+    clear_fresh([folder, tmp_path / "nowhere"], hub)
+    assert {p.name for p in folder.iterdir()} == {"b (2).safetensors", "b.safetensors", ".hidden"}
+    assert (folder / "b (2).safetensors").read_bytes() == b"mine"
 
 
 def test_files_in_the_way_are_results(tmp_path: Path) -> None:
