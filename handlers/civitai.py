@@ -16,10 +16,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 import orjson
-from yarl import URL
 
 from ..rules.civitai import Misfit, read_ids, read_version
 from ..rules.terms import Published
@@ -135,7 +135,7 @@ class Civitai:
         """One question, tried again while that may help and the wait is short."""
         for attempt in range(TRIES):
             async with self._pace.turn():
-                found = await self._once(method, URL(f"{self._site.url.rstrip('/')}/{path}"), body)
+                found = await self._once(method, f"{self._site.url.rstrip('/')}/{path}", body)
             if not isinstance(found, Failed) or not found.passing or attempt == TRIES - 1:
                 break
             wait = found.after if found.after is not None else self._backoff(attempt)
@@ -148,38 +148,36 @@ class Civitai:
         """Seconds before the next try: doubled each time, at least half of it, the rest by chance."""
         return min(LONGEST_WAIT, FIRST_WAIT * 2.0**attempt) * (0.5 + self._time.chance() / 2)
 
-    async def _once(self, method: str, url: URL, body: list[str] | None) -> _Body | Unknown | Failed:
-        where = shown(str(url))
+    async def _once(self, method: str, url: str, body: list[str] | None) -> _Body | Unknown | Failed:
+        where = shown(url)
         try:
             async with asyncio.timeout(self._site.timeout):
                 for _ in range(REDIRECTS):
                     found = await self._request(method, url, body)
-                    if not isinstance(found, URL):
+                    if not isinstance(found, _Moved):
                         return found
-                    if found.origin() != url.origin():
-                        reason = (
-                            f"{where} sends on to {shown(str(found))}, which is not asked: set `civitai.url` if that is right"
-                        )
+                    if _origin(found.to) != _origin(url):
+                        reason = f"{where} sends on to {shown(found.to)}, which is not asked: set `civitai.url` if that is right"
                         return Failed(Trouble.ODD, reason, passing=False)
-                    url = found
+                    url = found.to
             return Failed(Trouble.ODD, f"{where} sends on and on")
         except TimeoutError:
             return Failed(Trouble.SILENT, f"{where} did not answer within {self._site.timeout:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:  # a ValueError: an address or a redirect that is none
             return Failed(Trouble.UNREACHABLE, f"{where} cannot be asked: {type(error).__name__}")
 
-    async def _request(self, method: str, url: URL, body: list[str] | None) -> _Body | Unknown | Failed | URL:
-        """One request; a URL is where it was redirected to. The answer is asked for unpacked, so that its bytes are its size."""
+    async def _request(self, method: str, url: str, body: list[str] | None) -> _Body | Unknown | Failed | _Moved:
+        """One request. The answer is asked for unpacked, so that its bytes are its size."""
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if self._site.token:
             headers["Authorization"] = f"Bearer {self._site.token}"
         async with self._session.request(
             method, url, json=body, headers=headers, allow_redirects=False, auto_decompress=False
         ) as answer:
-            where = shown(str(url))
+            where = shown(url)
             target = answer.headers.get("Location")
             if answer.status in _ON and target and (method == "GET" or answer.status in (307, 308)):
-                return url.join(URL(target))
+                return _Moved(urljoin(url, target))
             if answer.status == 200:
                 return await self._body(answer, where)
             return self._refusal(answer, where)
@@ -225,8 +223,21 @@ class Civitai:
             return Failed(Trouble.ODD, f"{where} answered with {what}")
 
 
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port. Raises ValueError for a port that is none."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
 @dataclass(frozen=True, slots=True)
 class _Body:
     """The JSON of an answer."""
 
     value: object
+
+
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """Where a request was redirected to."""
+
+    to: str
