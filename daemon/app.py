@@ -46,6 +46,7 @@ from .notify import feed as feed_watchdog
 from .performing import Performer
 from .projection import Projection
 from .pulse import Pulse
+from .reclassifying import VERB, Reclassifier
 from .recovery import Recovery
 from .reload import Reloader
 from .telling import Telling
@@ -173,8 +174,12 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     conveyor = Conveyor(house)
     intake = Intake(house, conveyor)
     performer = Performer(house, projection.ask, intake.touch)
+    reclassifier = Reclassifier(house, projection.ask)
 
     async def perform(job: Job, tick: Tick) -> None:
+        if VERB in job.payload:
+            await reclassifier.perform(job, tick)
+            return
         await (blobs.readopt if "blob" in job.payload else performer.perform)(job, tick)
 
     lanes = Lanes(house, feed, perform)
@@ -215,6 +220,7 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     running.closers.append(intake.stop)
     upkeep.start()
     running.closers.append(upkeep.end)
+    await reclassifier.start()
     projection.ask()
     control.ready = True
     await asyncio.to_thread(announce, running.url)

@@ -10,7 +10,7 @@ import sqlite3
 
 from ..rules.identify import known_as
 from ..rules.pipeline import decide
-from ..rules.terms import Facts, Known
+from ..rules.terms import Facts, Known, Verdict
 from ..store import codec, files, history, jobs, models
 from ..store.history import Happening
 from ..store.jobs import NewJob
@@ -43,9 +43,18 @@ def _decided_again(house: House, row: FileRow, type: str | None, base: str | Non
     """The job of a held unit under the new word; None when the rules want nothing more of it."""
     if row.facts is None:
         return None
+    return job_of(row, decided(house, row, codec.loads(Facts, row.facts), type, base, now))
+
+
+def decided(house: House, row: FileRow, facts: Facts, type: str | None, base: str | None, now: float) -> Verdict:
+    """What the rules say of a unit that waited for a person, with what is known of it now. Pure."""
     watch = house.watch(row.watch)
     known = Known(seen=True, tags=frozenset(row.tags), type=type, base=base, first_seen=row.first_seen, watch=watch)
-    verdict = decide(house.pipeline(watch), known_as(codec.loads(Facts, row.facts), known), known, now)
+    return decide(house.pipeline(watch), known_as(facts, known), known, now)
+
+
+def job_of(row: FileRow, verdict: Verdict) -> NewJob | None:
+    """The job that performs what is left to do with such a unit; None when there is nothing."""
     actions = [a for a in verdict.actions if row.present or a.verb != "store"]  # what lies in the hub is stored
     if not actions:
         return None

@@ -48,6 +48,7 @@ from .chain import Chain
 from .conveyor import as_data, as_list, lane_of
 from .errands import NOW_PRIORITY, caption_job, caption_of, last_word, tell, webhook_job
 from .house import House
+from .reclassifying import keep_headers
 
 TAKEN_TRIES = 5  # times that another name is looked for when somebody takes ours first
 _log = structlog.get_logger()
@@ -154,6 +155,8 @@ class Performer:
             finally:  # not before: their own departures must not be taken for somebody else's
                 self._house.mine -= _paths(prepared)
         await self.tidy(prepared)
+        if outcome.models:
+            await keep_headers(self._house, outcome.models)
         if outcome.deploy or (outcome.models and any(m.in_hub for m in outcome.models)):
             self._on_deploy(*outcome.deploy, *(m.sha256 for m in outcome.models if m.in_hub))
         return stop

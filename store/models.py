@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from ..rules.terms import Model, ModelFacts
+from ..rules.terms import Facts, Model, ModelFacts, Verdict
 from .codec import dumps, printable, to_db
-from .rows import MODEL_COLUMNS, ModelRow, model_row
+from .rows import FILE_COLUMNS, MODEL_COLUMNS, FileRow, ModelRow, file_row, model_row
 
 EVERYWHERE = "*"
 
@@ -105,6 +105,38 @@ def override(c: sqlite3.Connection, sha256: str, type: str | None, base: str | N
            THEN 1.0 ELSE confidence END WHERE sha256=?3""",
         (type, base, sha256),
     )
+
+
+def redescribe(c: sqlite3.Connection, sha256: str, facts: Facts) -> None:
+    """What a content is by the present rules, a person's word included. Whether it is wanted, and where it lies, stays."""
+    f = facts.model or ModelFacts(container="unknown")
+    c.execute(
+        """UPDATE models SET type=?, base=?, variant=?, subfamily=?, precision=?, lora_format=?, confidence=?, condition=?, reason=?,
+             facts=? WHERE sha256=?""",
+        (
+            f.type, f.base, f.variant, f.subfamily, f.precision, f.lora_format, f.confidence, facts.condition, facts.reason,
+            dumps(facts), sha256,
+        ),
+    )  # fmt: skip
+
+
+def redescribe_file(c: sqlite3.Connection, file_id: int, facts: Facts, verdict: Verdict | None) -> None:
+    """The same of one file's row; with a verdict also which rule takes it now, and why."""
+    f = facts.model or ModelFacts(container="unknown")
+    c.execute(
+        "UPDATE files SET type=?, base=?, confidence=?, condition=?, reason=?, facts=? WHERE id=?",
+        (f.type, f.base, f.confidence, facts.condition, facts.reason and printable(facts.reason), dumps(facts), file_id),
+    )
+    if verdict is not None:
+        c.execute("UPDATE files SET rule=?, why=? WHERE id=?", (verdict.rule, printable(verdict.why), file_id))
+
+
+def units_of(c: sqlite3.Connection, sha256: str) -> list[FileRow]:
+    """Every unit that has, or had, this content: what lies there, and what was taken from there and is held."""
+    rows = c.execute(
+        f"SELECT {FILE_COLUMNS} FROM files WHERE sha256=? AND lead IS NULL AND (present=1 OR state='held') ORDER BY id", (sha256,)
+    )
+    return [file_row(r) for r in rows]
 
 
 def count(c: sqlite3.Connection) -> tuple[int, int]:

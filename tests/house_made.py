@@ -20,6 +20,7 @@ from dropdock.daemon.house import House
 from dropdock.daemon.lanes import Lanes
 from dropdock.daemon.performing import Performer
 from dropdock.daemon.projection import Projection
+from dropdock.daemon.reclassifying import Reclassifier
 from dropdock.daemon.recovery import Recovery
 from dropdock.handlers import disk
 from dropdock.rules.terms import Arrival, Job, Lane
@@ -102,6 +103,7 @@ class Opened:
         self.conveyor = Conveyor(self.house)
         self.changed: list[Path] = []  # paths that an action found changed
         self.performer = Performer(self.house, self.projection.ask, self.changed.append)
+        self.reclassifier = Reclassifier(self.house, self.projection.ask)
         self.recovery = Recovery(self.house, self.performer)
         self.lanes = Lanes(self.house, self.feed, self._perform)
         self.store.on_jobs = self.lanes.wake
@@ -115,7 +117,7 @@ class Opened:
         self.committed.set()
 
     async def _perform(self, job: Job, tick: Callable[[float], None]) -> None:
-        await self.performer.perform(job, tick)
+        await (self.reclassifier if "reclassify" in job.payload else self.performer).perform(job, tick)
 
     async def begin(self) -> int:
         """What the daemon does first; returns how many intents were open."""
