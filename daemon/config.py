@@ -22,13 +22,13 @@ from ..rules.document import Document, Problem, Value, Where, describe, nearest,
 from ..rules.grammar import Context, read_pipelines
 from ..rules.pipeline import Pipeline
 from ..rules.terms import Lane, Mode, Param, Target, Watch
-from .config_check import check_folders, check_pipelines, check_server, check_watches
+from .config_check import check_civitai, check_folders, check_pipelines, check_server, check_watches
 from .engines import ENGINES, LATER_ENGINES
 from .forms import Around, NotText, Wrong
-from .settings import SECTIONS, TOP, Settings, WatchSettings
+from .settings import SECTIONS, TOP, CivitaiSettings, Settings, WatchSettings
 
 CONFIG_VARIABLE = "DROPDOCK_CONFIG"
-SECRETS = ("api_key", "auth")  # settings whose value is never shown
+SECRETS = ("api_key", "auth", "token")  # settings whose value is never shown
 
 
 class Secret:
@@ -72,6 +72,19 @@ class AppAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class CivitaiConfig:
+    """Whether and how CivitAI is asked. Times are seconds."""
+
+    enabled: bool = False
+    url: str = "https://civitai.com"
+    token: Secret | None = None
+    batch: int = 100  # contents of one request
+    timeout: float = 20.0  # of one request
+    remember: float = 30 * 86_400.0  # an answer stands so long
+    remember_unknown: float = 7 * 86_400.0  # and so long that there is none
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What the daemon says: its form (auto, console, json) and the least level."""
 
@@ -107,6 +120,7 @@ class Config:
     source: Path | None  # None: no file, everything is a default
     log: Log = field(default_factory=Log)
     apps: Mapping[str, AppAddress] = field(default_factory=dict)  # by target: those that are told of new files
+    civitai: CivitaiConfig = field(default_factory=CivitaiConfig)
 
 
 class ConfigError(Exception):
@@ -323,6 +337,7 @@ class _Loader:
             lanes={Lane(name): count for name, count in s.lanes.model_dump().items()},
             source=self.source,
             log=Log(s.log.format, s.log.level),
+            civitai=_civitai(s.civitai),
         )
 
     def check(self, config: Config, written: int) -> None:
@@ -330,6 +345,7 @@ class _Loader:
         watches = config.watches[:written]
         own = {"hub": config.hub, "datasets": config.datasets, "data_dir": config.data_dir}
         self.problems += check_server(self.document, config.server.host, config.server.api_key is not None)
+        self.problems += check_civitai(self.document, config.civitai.url, config.civitai.token is not None)
         self.problems += check_pipelines(self.document, watches, config.pipelines)
         self.problems += check_watches(self.document, watches)
         self.problems += check_folders(self.document, own, watches or config.watches[:1], config.targets)
@@ -348,6 +364,11 @@ def built_in_pipelines() -> dict[str, Pipeline]:
     found, problems = read_pipelines(document, (), document.value, Context({"captioners": ("basic",)}))
     assert not document.problems and not problems, "the package's own table is broken"
     return found
+
+
+def _civitai(s: CivitaiSettings) -> CivitaiConfig:
+    plain = s.model_dump(exclude={"url", "token"})
+    return CivitaiConfig(url=s.url or CivitaiConfig.url, token=Secret(s.token.strip()) if s.token else None, **plain)
 
 
 def _named(watches: tuple[WatchSettings, ...]) -> tuple[Watch, ...]:

@@ -11,6 +11,7 @@ import itertools
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ..rules.document import Document, Problem, Where, nearest
 from ..rules.terms import Mode, Target, Watch
@@ -29,6 +30,13 @@ def check_server(document: Document, host: str, has_key: bool) -> Iterator[Probl
     if not has_key and not is_loopback(host):
         message = f"{host} can be reached from other machines: set `api_key` too, like api_key: ${{DROPDOCK_API_KEY}}"
         yield document.problem(("server", "host"), message)
+
+
+def check_civitai(document: Document, url: str, has_token: bool) -> Iterator[Problem]:
+    """A token is sent over TLS only, but on this machine."""
+    parts = urlsplit(url)
+    if has_token and parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+        yield document.problem(("civitai", "url"), "`token` would be sent in the clear: expected an address with https://")
 
 
 def check_pipelines(document: Document, watches: Sequence[Watch], pipelines: Collection[str]) -> Iterator[Problem]:

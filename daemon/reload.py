@@ -78,7 +78,7 @@ def effective(config: Config) -> dict[str, object]:
     """Every setting in force as plain values by name, lists by place; secrets are replaced."""
     shown: dict[str, object] = {"source": None if config.source is None else str(config.source)}
     shown |= {name: _plain(getattr(config, name), name) for name in ("data_dir", "hub", "datasets", "trash", "free_space")}
-    shown |= {name: _plain(getattr(config, name), name) for name in ("server", "log", "limits", "lanes")}
+    shown |= {name: _plain(getattr(config, name), name) for name in ("server", "log", "limits", "lanes", "civitai")}
     shown["watch"] = {w.name: _plain(w, "watch") for w in config.watches}
     shown["targets"] = {t.name: {**_target(t), **_app(config.apps.get(t.name))} for t in config.targets}
     shown["captioners"] = {c.name: {"engine": c.engine, **_options(c.options)} for c in config.captioners.values()}
@@ -121,6 +121,8 @@ def _secret_changes(old: Config, new: Config) -> Iterator[str]:
     """Secrets look alike once they are hidden."""
     if old.server.api_key != new.server.api_key:
         yield "server.api_key: changed"
+    if old.civitai.token != new.civitai.token and bool(old.civitai.token) is bool(new.civitai.token):
+        yield "civitai.token: changed"
     for name, app in new.apps.items():
         known = old.apps.get(name)
         if known is not None and known.auth != app.auth and bool(known.auth) is bool(app.auth):

@@ -114,6 +114,26 @@ class LogSettings(Section):
     level: Annotated[LevelWord, Field(description="the least that is said")] = "info"
 
 
+class CivitaiSettings(Section):
+    """Asking CivitAI what it says of models, by their SHA-256."""
+
+    enabled: Annotated[Flag, Field(description="true: the SHA-256 of every model is sent to `url`, and nothing else")] = False
+    url: Annotated[Address, Field(description="whom to ask")] = "https://civitai.com"
+    token: Annotated[MaybeText, Field(description="an API key of your account there; most files are known without one")] = None
+    batch: Annotated[
+        Whole, Field(description="contents asked for in one request; the site takes 10000 at most", ge=1, le=10_000)
+    ] = 100
+    timeout: Annotated[Duration, Field(description="how long one request may take", gt=0, le=600)] = 20.0
+    remember: Annotated[Duration, Field(description="what it says of a file is asked for again after this")] = 30 * DAY
+    remember_unknown: Annotated[Duration, Field(description="the same for a file that it does not know")] = 7 * DAY
+
+    @model_validator(mode="after")
+    def _token_is_one_word(self) -> Self:
+        if self.token is not None and not (self.token.isascii() and self.token.isprintable() and " " not in self.token.strip()):
+            raise Wrong("`token` is no token: expected one word of plain letters")
+        return self
+
+
 class Settings(Section):
     """The whole configuration, but for pipelines (rules/grammar.py) and captioners (by their engine)."""
 
@@ -128,6 +148,7 @@ class Settings(Section):
     limits: LimitSettings = LimitSettings()
     lanes: LaneSettings = LaneSettings()
     log: LogSettings = LogSettings()
+    civitai: CivitaiSettings = CivitaiSettings()
     captioners: Mapping[str, Mapping[str, object]] = Field(default_factory=dict)
 
 
@@ -138,6 +159,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "limits": LimitSettings,
     "lanes": LaneSettings,
     "log": LogSettings,
+    "civitai": CivitaiSettings,
 }
 TOP = (*Settings.model_fields, "pipelines")
 SHOWN_DEFAULTS = {"data_dir": "the user's data folder"}  # where the default depends on the machine
