@@ -201,11 +201,13 @@ class Performer:
         slug = self._slug(action) if action.verb in ("unpack", "dataset") else None
         holdings = await house.store.read(datasets.holdings, slug) if slug else None
         unit = {row.path: row.stamp for row in rows if row.present}
+        members = {}
         if facts.folder:
+            members = {path: stamp for path, stamp in unit.items() if facts.path in path.parents}
             unit = {lead.path: lead.stamp} if lead.present else {}
         return Task(
             action, facts, facts.path if facts.folder else lead.path, unit, house.token(), house.store.now(),
-            house.watch(lead.watch), digests, kept, holdings, lead.end_at,
+            house.watch(lead.watch), digests, kept, holdings, members, lead.end_at,
         )  # fmt: skip
 
     async def _digests(self, verb: str, rows: Sequence[FileRow], tick: Callable[[float], None]) -> Digests | None:

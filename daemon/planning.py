@@ -198,11 +198,11 @@ class Planner:
         return self._into_hub(unit, "store", "into the hub", "its name is added, the file itself goes into the trash")
 
     def _adopt(self, unit: _Unit, action: Action) -> Step:
-        if not unit.in_library or unit.path.is_dir():
+        if not unit.in_library:
             return Step("adopt", False, "only a library's file is adopted")
-        return self._into_hub(
-            unit, "adopt", "into the hub, and a link in its place", "a link takes its place, its bytes go into the trash"
-        )
+        left = "a folder of links" if unit.path.is_dir() else "a link"
+        again = f"{left} takes its place, its bytes go into the trash"
+        return self._into_hub(unit, "adopt", f"into the hub, and {left} in its place", again)
 
     def _into_hub(self, unit: _Unit, verb: str, note: str, again: str) -> Step:
         content = self._content(unit.path)

@@ -159,7 +159,8 @@ class Projection:
 
         def compare() -> tuple[Wanted, Plan]:
             aims = deployment.wanted(wishes, targets, layouts, names, taken)
-            unsure = [link for link in aims.links if link.at in adopted and link.at not in known]
+            new = [link for link in aims.links if link.at not in known] if adopted else []
+            unsure = [link for link in new if not adopted.isdisjoint((link.at, *link.at.parents))]
             ours = [*mine, *hands.left_by_adopting(unsure, self._house.config.hub)]
             return aims, linkplan.plan(aims, hands.look(aims, ours, self._digest), ours)
 

@@ -161,7 +161,7 @@ class Undoer:
     async def _unlinked(self, leaving: Collection[str], adopted: Sequence[Path]) -> None:
         for sha256 in leaving:
             for link in await self._house.store.read(links.listing, sha256=sha256):
-                if link.ours and link.at not in adopted:
+                if link.ours and not any(place in (link.at, *link.at.parents) for place in adopted):
                     raise Impossible(f"the link {link.at} could not be removed: {link.note or link.state}")
 
     # ------------------------------------------------------------ trash and quarantine

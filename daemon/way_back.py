@@ -68,7 +68,7 @@ class Way:
     def in_order(self) -> None:
         """A move over something is never taken back, so it comes last; only what the link that it replaces points to goes behind it,
         so that an app finds its file at every moment."""
-        linked = {move.dst.resolve() for move in self.moves if move.over and move.dst.is_symlink()}
+        linked = {at for move in self.moves if move.over for at in _named_by(move.dst)}
         self.moves.sort(key=lambda move: (not move.over and move.src.resolve() in linked, move.over))
 
     def backs(self, watch_of: Callable[[Path], str | None]) -> tuple[Back, ...]:
@@ -145,7 +145,19 @@ def _missing(move: Move, aside: AsideRow | None, r: Remembered) -> str:
 
 
 def _link_into(path: Path, hub: Path) -> bool:
-    return path.is_symlink() and hub in path.parent.joinpath(path.readlink()).parents
+    """Whether a link into the hub stands there, or a folder of nothing but such links."""
+    if path.is_symlink():
+        return hub in path.parent.joinpath(path.readlink()).parents
+    inside = [p for p in path.rglob("*") if p.is_symlink() or not p.is_dir()] if path.is_dir() else []
+    return bool(inside) and all(p.is_symlink() and hub in p.parent.joinpath(p.readlink()).parents for p in inside)
+
+
+def _named_by(path: Path) -> set[Path]:
+    """What a link points to; of a folder of links the folders that hold what they point to, too."""
+    if path.is_symlink():
+        return {path.resolve()}
+    ends = {p.resolve() for p in path.rglob("*") if p.is_symlink()} if path.is_dir() else set()
+    return {folder for end in ends for folder in (end, *end.parents)}
 
 
 # ---------------------------------------------------------------- pictures of datasets

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..rules.terms import Aside, Digests, End, Ended, Lane, Mode, Model, Move, Outcome, Prepared, Status
 from . import aside, disk
+from .adopt_folder import adopt_folder
 from .store import blob_folder, lying
 from .task import Simple, Task, Tools, failed, skipped, staging
 
@@ -30,10 +31,10 @@ class Adopt(Simple):
             return failed("the file could not be hashed")
         if task.watch is None or task.watch.mode is not Mode.LIBRARY:
             return skipped("only a library's file is adopted; an inbox's is taken by `store`")
-        if task.facts.folder:
-            return skipped("a folder that is one model stays where it lies: it cannot be replaced by a link in one step")
         if task.lead not in task.unit or task.lead.is_symlink():
             return skipped("it was taken in already")
+        if task.facts.folder:
+            return adopt_folder(task, tools, task.digests)
         adoption = _Adoption(task, tools, task.digests)
         try:
             return adoption.prepared()
@@ -85,7 +86,7 @@ class _Adoption:
         stamp = task.unit[task.lead]
         hub = tools.places.hub
         staged = self._staging(hub) / "blob"
-        if disk.one_volume(self._home(), hub) and _second_name(task.lead, staged):
+        if disk.one_volume(self._home(), hub) and disk.second_name(task.lead, staged):
             self.undo.append(Move(blob, task.lead, stamp, over=True))
         else:
             disk.need_room(hub, self.digests.size + disk.COPY_MARGIN, tools.floor)
@@ -108,7 +109,7 @@ class _Adoption:
         """The old name's bytes would lose their last name: they get one in the trash before."""
         task, tools = self.task, self.tools
         staged = self._staging(self._home()) / "old"
-        if not _second_name(task.lead, staged):
+        if not disk.second_name(task.lead, staged):
             raise OSError(None, "this disk has no hard links, so the file could not be replaced safely", str(task.lead))
         target = disk.free_name(aside.slot(tools, task.lead, End.TRASH, task), task.lead.name)
         self.moves.append(Move(staged, target))
@@ -142,16 +143,3 @@ class _Adoption:
         """Leave nothing behind."""
         for folder in self.staged.values():
             disk.clear(folder)
-
-
-def _second_name(path: Path, at: Path) -> bool:
-    """Give a file a second name on its own volume (link(2)); False where the disk has no such thing."""
-    try:
-        os.link(path, at, follow_symlinks=False)
-    except (PermissionError, NotImplementedError):  # EPERM: FAT and some network shares; protected_hardlinks says so too
-        return False
-    except OSError as error:
-        if error.errno not in disk.NO_LINKS:
-            raise
-        return False
-    return True

@@ -125,6 +125,19 @@ def copy_checked(
     return digests
 
 
+def second_name(path: Path, at: Path) -> bool:
+    """Give a file a second name on its own volume (link(2)); False where the disk has no such thing. Raises OSError otherwise."""
+    try:
+        os.link(path, at, follow_symlinks=False)
+    except (PermissionError, NotImplementedError):  # EPERM: FAT and some network shares; protected_hardlinks says so too
+        return False
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        return False
+    return True
+
+
 # ---------------------------------------------------------------- renames that never replace
 
 _RENAME_NOREPLACE = 1

@@ -70,6 +70,7 @@ class Task:
     digests: Digests | None = None
     kept: Path | None = None  # the hub's copy of the same content
     holdings: Holdings | None = None  # what the dataset of the action holds
+    members: Mapping[Path, Stamp] = field(default_factory=dict)  # of a folder that is one model: its files as they were recorded
     at: Path | None = None  # where the lead's bytes are, once an earlier action took them somewhere
 
     @property

@@ -7,6 +7,7 @@ a hundred thousand; a link is recorded before it is made, so that a crash cannot
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -169,9 +170,11 @@ def adopt_place(c: sqlite3.Connection, sha256: str, at: Path) -> None:
 
 
 def leave_place(c: sqlite3.Connection, at: Path) -> None:
-    """No link is wanted at an adopted place any more, and what stands there is not ours."""
+    """No link is wanted at (or, of a folder, below) an adopted place any more, and what stands there is not ours."""
     c.execute("DELETE FROM adopted WHERE at=?", (to_db(at),))
     drop(c, [at])
+    below = os.fspath(at) + os.sep
+    c.execute("DELETE FROM links WHERE at>=? AND at<?", (to_db(below), to_db(below[:-1] + chr(ord(os.sep) + 1))))
 
 
 # ---------------------------------------------------------------- switches

@@ -57,7 +57,8 @@ class Desk:
             digests = hashing.digest_folder(lead, files_below(lead)) if lead.is_dir() else hashing.digest(lead)
         facts = facts or identify(lead, companions)
         action = Action(verb, params or {})
-        return Task(action, facts, lead, unit, f"t{self._tokens}", NOW, self.watch, digests, kept, holdings)
+        inside = {lead / rel: disk.stamp(lead / rel) for rel in files_below(lead)} if lead.is_dir() else {}
+        return Task(action, facts, lead, unit, f"t{self._tokens}", NOW, self.watch, digests, kept, holdings, inside)
 
     def prepare(self, task: Task) -> Prepared:
         """What the hand answers."""

@@ -87,18 +87,13 @@ def test_bytes_that_the_hub_has_are_not_kept_twice(desk):
     assert [p for p in desk.hub.rglob("*.safetensors")] == [kept]
 
 
-@pytest.mark.parametrize("case", ["inbox", "folder", "link"])
+@pytest.mark.parametrize("case", ["inbox", "link"])
 def test_what_cannot_be_adopted_says_why(desk, case):
-    """An inbox's file, a folder that is one model, a link of ours: skipped, nothing is touched."""
+    """An inbox's file, a link of ours: skipped, nothing is touched."""
     path = lora(desk)
     if case == "inbox":
         desk.watch = Watch("inbox", desk.inbox, Mode.INBOX)
         task = desk.task("adopt", path)
-    elif case == "folder":
-        (desk.inbox / "pipe/unet").mkdir(parents=True)
-        (desk.inbox / "pipe/model_index.json").write_text("{}")
-        write_safetensors(desk.inbox / "pipe/unet/diffusion_pytorch_model.safetensors", LORA)
-        task = desk.task("adopt", desk.inbox / "pipe")
     else:
         desk.do(desk.task("adopt", path))
         task = desk.task("adopt", path)
