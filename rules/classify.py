@@ -7,6 +7,7 @@ How sure each source is stands in confidence.py and names.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -14,13 +15,14 @@ from itertools import chain
 from . import names
 from .confidence import rank
 from .header import Header
-from .key_index import KeyIndex, Parts, split, without_prefix
-from .lora_shapes import LoraLayers, read_layers
+from .key_index import KeyIndex, Parts, at_anchor, split, without_prefix
+from .lora_shapes import LoraLayers, as_layers, read_layers
 from .precision import precision_of
 from .signatures import LIKELY, SURE, Asked, Match, find
 from .terms import Evidence, ModelFacts
 
 AskFor = Callable[[str, KeyIndex], tuple[Match, ...]]
+SHARD = re.compile(r"-\d{5}-of-\d{5}$")  # Hugging Face's name for one of several files that are one model
 PART_KEYS = 10  # a VAE or a text encoder has more tensors than a stray key or two
 AGREE = {SURE: "key names, widths and block counts agree", LIKELY: "key names and widths agree, the block count does not"}
 
@@ -60,6 +62,8 @@ def classify(header: Header, stem: str, parents: Sequence[str] = (), outside: Se
     outside is evidence that does not stand in the file: a config beside it, CivitAI's answer.
     """
     structure = _structure(header)
+    if structure.match is None and structure.lora is None and SHARD.search(stem):
+        structure = _shard(header) or structure
     found = _Findings([e for e in outside if e.says.startswith("said-")])  # words that mean nothing to us are shown all the same
     _say_structure(structure, header, found)
     embedded = [*names.by_metadata(header.metadata), *outside]
@@ -108,6 +112,17 @@ def _structure(header: Header) -> _Structure:
     return _model(parts, ask)
 
 
+def _shard(header: Header) -> _Structure | None:
+    """Some blocks of a diffusion model: their layers' widths name a family, though not surely; the rest is in other files."""
+    parts = split(header.tensors)
+    named = parts.named.get("diffusion")
+    kind = "checkpoint" if named and len(parts.named) > 1 else "diffusion_model"
+    layers = as_layers((named or parts.rest).exact)
+    matches = find("lora", Asked(layers, layers, header.metadata))
+    best = next((m for m in matches if m.strength >= LIKELY and len(m.signature.bases) == 1), None)
+    return _Structure(kind, replace(best, strength=LIKELY)) if best else None
+
+
 def _lora(lora: LoraLayers, matches: tuple[Match, ...]) -> _Structure:
     # equals stand in the table's order: a row that names one family comes before one that leaves it open
     sure = [replace(m, strength=LIKELY) if lora.halved else m for m in matches if m.strength >= LIKELY]
@@ -130,7 +145,7 @@ def _model(parts: Parts, ask: AskFor) -> _Structure:
     if named is not None and others:
         return _Structure("checkpoint", None, tuple(seen))
     for part in ("vae", "text"):
-        for view in chain((parts.whole,), without_prefix(parts.whole)):
+        for view in chain((parts.whole,), without_prefix(parts.whole), at_anchor(parts.whole) if part == "text" else ()):
             matches = ask(part, view)
             best = _best(matches)
             if best:
@@ -198,6 +213,8 @@ def _base(
         return _base_unsaid(structure, said, found)
     bases = _base_named(match, header)
     if match.signature.also and any(e.says.partition("=")[2] in match.signature.also for e in said):
+        if match.signature.unsure:  # the tensors fit the relative as well: they may not vote for the first of the two
+            found.evidence[:] = [e for e in found.evidence if not (e.source == "structure" and e.says.startswith("base="))]
         bases += match.signature.also
     if len(bases) > 1:
         return _pick(bases, said, found)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from .header import Shape, Tensor
 
@@ -24,9 +25,16 @@ PREFIXES: dict[str, tuple[tuple[str, str], ...]] = {
     "conditioner": (("conditioner.embedders.", "text"),),
     "text_encoders": (("text_encoders.", "text"),),
     "te": (("te.", "text"),),
+    "text_encoder": (("text_encoder.", "text"),),
+    "text_encoder_2": (("text_encoder_2.", "text"),),
+    "text_encoder_3": (("text_encoder_3.", "text"),),
+    "text_embedding_projection": (("text_embedding_projection.", "text"),),
+    "audio_vae": (("audio_vae.", "vae"),),
+    "vocoder": (("vocoder.", "vae"),),
+    "model_ema": (("model_ema.", "ema"),),
 }
-WEAK = ("model.model.", "diffusion_model.", "transformer.", "unet.", "net.", "module.", "model.", "text_encoder.", "vae.",
-        "first_stage_model.", "control_model.", "adapter.", "text_model.", "language_model.")  # fmt: skip
+WEAK = ("_orig_mod.", "module.", "model.model.", "diffusion_model.", "transformer.", "unet.", "net.", "model.", "text_encoder.", "vae.",
+        "first_stage_model.", "control_model.", "adapter.", "text_model.", "language_model.", "ema_model.", "generator.")  # fmt: skip
 # tensors that quantisation puts beside the weights
 _SIDE = (
     ".scale_weight", ".scale_input", ".weight_scale", ".weight_scale_2", ".input_scale", ".comfy_quant", ".absmax",
@@ -101,9 +109,12 @@ def split(tensors: Mapping[str, Tensor]) -> Parts:
     whole: dict[str, Tensor] = {}
     named: dict[str, dict[str, Tensor]] = {}
     rest: dict[str, Tensor] = {}
+    compiled = any("_orig_mod." in key for key in islice(tensors, 8))  # torch.compile's name for what it wraps
     for key, tensor in tensors.items():
         if key.endswith(_SIDE):
             continue
+        if compiled:
+            key = key.replace("_orig_mod.", "")
         whole[key] = tensor
         for prefix, part in PREFIXES.get(key.partition(".")[0], ()):
             if key.startswith(prefix):
@@ -114,8 +125,8 @@ def split(tensors: Mapping[str, Tensor]) -> Parts:
     return Parts(KeyIndex(whole), {k: KeyIndex(v) for k, v in named.items()}, KeyIndex(rest))
 
 
-def without_prefix(index: KeyIndex) -> Iterator[KeyIndex]:
-    """The same keys with a wrapper's prefix taken off, for every such prefix that at least half of them carry."""
+def without_prefix(index: KeyIndex, deep: int = 2) -> Iterator[KeyIndex]:
+    """The same keys with a wrapper's prefix taken off, for every such prefix that at least half of them carry; wrappers may nest."""
     names = list(index.exact)
     sample = names[:: max(1, len(names) // 16)]  # a prefix of half the keys is among these, so the others need no look
     for prefix in WEAK:
@@ -123,4 +134,33 @@ def without_prefix(index: KeyIndex) -> Iterator[KeyIndex]:
             continue
         stripped = {k[len(prefix) :]: t for k, t in index.exact.items() if k.startswith(prefix)}
         if len(stripped) * 2 >= len(names):
-            yield KeyIndex(stripped)
+            found = KeyIndex(stripped)
+            yield found
+            if deep > 1:
+                yield from without_prefix(found, deep - 1)
+
+
+# what a text or vision encoder's keys hold right behind the names that tools put before them, and the table's name for it
+ANCHORS = (
+    ("text_model.encoder.layers.", "text_model.encoder.layers."),
+    ("vision_model.encoder.layers.", "vision_model.encoder.layers."),
+    ("visual.transformer.resblocks.", "visual.transformer.resblocks."),
+    ("transformer.resblocks.", "transformer.resblocks."),
+    ("encoder.block.", "encoder.block."),
+    ("layers.0.self_attn.", "model.layers.0.self_attn."),
+    ("encoder.layers.0.self_attn.", "text_model.encoder.layers.0.self_attn."),
+)
+
+
+def at_anchor(index: KeyIndex) -> Iterator[KeyIndex]:
+    """An encoder's keys as the table names them, whatever stands before: `clip_l.transformer.`, `model.language_model.`, nothing."""
+    for anchor, wanted in ANCHORS:
+        key = next((k for k in index.exact if anchor in k), None)
+        if key is None:
+            continue
+        before, table = key.partition(anchor)[0], wanted.removesuffix(anchor)
+        if before == table or not (before == "" or before.endswith(".")):
+            continue
+        moved = {table + k[len(before) :]: t for k, t in index.exact.items() if k.startswith(before)}
+        # what does not carry the name (a vision half beside it) stays as it is
+        yield KeyIndex({**{k: t for k, t in index.exact.items() if not k.startswith(before)}, **moved})

@@ -24,6 +24,7 @@ ROLES = {
     "dora_scale": "dora", "lora_magnitude_vector": "dora", "hada_w1_a": "w1a", "hada_w1_b": "w1b", "hada_w2_a": "w2a",
     "hada_w2_b": "w2b", "hada_t1": "t1", "hada_t2": "t2", "lokr_w1": "k1", "lokr_w2": "k2", "lokr_w1_a": "k1a",
     "lokr_w1_b": "k1b", "lokr_w2_a": "k2a", "lokr_w2_b": "k2b", "lokr_t2": "kt2", "oft_blocks": "oft", "oft_diag": "oft",
+    "oft_R": "rotation",
     "a1": "a1", "a2": "a2", "b1": "b1", "b2": "b2", "on_input": "ia3", "diff": "diff", "diff_b": "diff_b", "w_norm": "norm",
     "b_norm": "norm_b", "set_weight": "set", "reshape_weight": "set_shape", "q_layer": "tq", "p_layer": "tp",
     "lambda_layer": "tl", "scalar": "scalar", "rescale": "scalar",
@@ -96,6 +97,12 @@ def read_layers(tensors: Mapping[str, Tensor]) -> LoraLayers | None:
     index = KeyIndex({fold(name): ("", shape_of(roles)) for name, roles in layers.items()})
     form = format_of(layers, share)
     return LoraLayers(index, form, share, form.startswith(("lokr", "oft", "ia3", "full")), form.startswith(("oft", "ia3")))
+
+
+def as_layers(tensors: Mapping[str, Tensor]) -> KeyIndex:
+    """A model's own weights as the layers that a LoRA would patch: what tells the family of a few blocks without the rest. Pure."""
+    found = {k.removesuffix(".weight"): shape for k, (_, shape) in tensors.items() if len(shape) == 2}
+    return KeyIndex({fold(name): ("", shape) for name, shape in found.items()})
 
 
 def split_key(key: str) -> tuple[str, str]:

@@ -16,7 +16,8 @@ The language (docs/models.md has examples). A predicate is one line of text:
     +1              the file has so many tensors (`1|2`, `>=3`)
     #PREFIX.* 19    there are so many blocks (`5|8`, `>=19`); @PREFIX.* 19 is the same of the highest block's number
 A signature has `all` (each holds; a list inside means one of them), `none` (none holds), `shape` (as all, but it decides
-between 0.5 and 0.75; where no size is known yet, 0.75 is all there is) and `count` (block counts, between 0.75 and 0.97). `unsure: true` keeps a row at 0.75.
+between 0.5 and 0.75; where no size is known yet, 0.75 is all there is) and `count` (block counts, between 0.75 and
+0.97). `unsure: true` keeps a row at 0.75.
 """
 
 from __future__ import annotations
@@ -148,7 +149,16 @@ def fits(shape: Shape, wanted: tuple[Size, ...]) -> bool:
     if wanted and wanted[-1] is _REST:
         wanted = wanted[:-1]
         shape = shape[: len(wanted)]
-    return len(shape) == len(wanted) and all(w is None or s in w for s, w in zip(shape, wanted, strict=True))
+    if len(shape) != len(wanted):
+        return False
+    return all(w is None or s in w for s, w in zip(shape, wanted, strict=True)) or _packed(shape, wanted)
+
+
+def _packed(shape: Shape, wanted: tuple[Size, ...]) -> bool:
+    """bitsandbytes keeps a 4-bit weight as one column of bytes, two values each: the size of the whole still tells."""
+    if len(shape) != 2 or shape[1] != 1 or wanted[0] is None or wanted[1] is None:
+        return False
+    return any(rows * columns == 2 * shape[0] for rows in wanted[0] for columns in wanted[1])
 
 
 def fits_layer(shape: Shape, wanted: tuple[Size, ...]) -> bool:
@@ -156,7 +166,7 @@ def fits_layer(shape: Shape, wanted: tuple[Size, ...]) -> bool:
     if 0 not in shape or len(shape) != len(wanted):
         return fits(shape, wanted)
     sides = [s in w for s, w in zip(shape, wanted, strict=True) if s and w is not None]
-    return bool(sides) and all(sides) or fits(shape, wanted)
+    return (bool(sides) and all(sides)) or fits(shape, wanted)
 
 
 def _key(
