@@ -23,15 +23,15 @@ async def follow(house: House, units: Sequence[tuple[str, Path, Mapping[Path, St
     found = await house.store.read(renames.twins, arrived)
     if not found:
         return {}
-    gone = await asyncio.to_thread(lambda: [t for t in found if t.new == t.old or _is_gone(t.old)])
+    gone = await asyncio.to_thread(lambda: [t for t in found if t.new == t.old or is_gone(t.old)])
     sure = [t for t in gone if not house.moving(t.old)]
     if sure:
-        await house.store.write(renames.follow, sure, house.store.now())
+        sure = await house.store.write(renames.follow, sure, house.store.now())
     leads = {lead for _, lead, _ in units}
     return {t.new: t for t in sure if t.lead and t.new in leads}
 
 
-def _is_gone(path: Path) -> bool:
+def is_gone(path: Path) -> bool:
     """Whether the file system says that nothing is there. One that does not answer has not said so."""
     try:
         os.lstat(path)

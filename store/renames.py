@@ -1,8 +1,9 @@
 """Renames: a file that lies under another name now keeps its row, with all that is known of it.
 
 What must hold: a row follows a file only by inode, device, size and mtime together, and only when nothing lies any more where the row
-says (the caller looks at the disk); rows of datasets never follow, for there the path is what counts;
-a unit with an open job does not follow either, since the job knows it by its path; a row is never doubled.
+says (the caller looks at the disk); rows of datasets never follow, for there the path is what counts; a unit whose job was begun (or
+paused by a person) does not follow either; a job that still waits is made anew, since its rule may have asked for the path; a row is
+never doubled.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from . import history
 from .codec import path_of, printable, to_db
 from .files import place
 from .history import Happening
+
+_BEGUN = "(j.state IN ('running','paused') OR (j.state='queued' AND json_extract(j.payload, '$.step')<>0))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +41,11 @@ def twins(c: sqlite3.Connection, arrived: Sequence[tuple[str, Path, Stamp]]) -> 
     found = []
     for watch, path, s in arrived:
         row = c.execute(
-            """SELECT f.id, f.folder, f.name, f.state, f.was, f.lead IS NULL, f.present, f.sha256 IS NOT NULL
+            f"""SELECT f.id, f.folder, f.name, f.state, f.was, f.lead IS NULL, f.present, f.sha256 IS NOT NULL
                FROM files f JOIN watches w ON w.name = f.watch
                WHERE f.ino=? AND f.dev=? AND f.size=? AND f.mtime_ns=? AND (f.present=1 OR f.state='gone') AND w.mode<>'dataset'
                  AND NOT EXISTS (SELECT 1 FROM files n WHERE n.folder=? AND n.name=? AND n.present=1)
-                 AND NOT EXISTS (SELECT 1 FROM jobs j WHERE json_extract(j.payload, '$.file')=coalesce(f.lead, f.id)
-                                 AND j.state IN ('queued','running','paused'))
+                 AND NOT EXISTS (SELECT 1 FROM jobs j WHERE json_extract(j.payload, '$.file')=coalesce(f.lead, f.id) AND {_BEGUN})
                ORDER BY f.present DESC, f.id DESC LIMIT 1""",
             (s.ino, s.dev, s.size, s.mtime_ns, *place(path)),
         ).fetchone()
@@ -56,18 +58,29 @@ def twins(c: sqlite3.Connection, arrived: Sequence[tuple[str, Path, Stamp]]) -> 
     return found
 
 
-def follow(c: sqlite3.Connection, found: Sequence[Twin], now: float) -> None:
-    """Let rows lie where their files are, and a tracked model's content with them; a line of history for each unit."""
+def follow(c: sqlite3.Connection, found: Sequence[Twin], now: float) -> list[Twin]:
+    """Let rows lie where their files are, and a tracked model's content with them; a line of history for each unit.
+
+    Returns those that did: not one whose job was begun meanwhile, or whose new place has a row by now.
+    """
+    followed = []
     for t in found:
         folder, name = place(t.new)
         moved = c.execute(
-            """UPDATE files SET watch=?1, folder=?2, name=?3, state=?4, present=1, last_seen=?5, end_at=iif(end_at IS NULL, NULL, ?6)
+            f"""UPDATE files SET watch=?1, folder=?2, name=?3, state=?4, present=1, last_seen=?5, end_at=iif(end_at IS NULL, NULL, ?6)
                WHERE id=?7 AND NOT EXISTS
-                 (SELECT 1 FROM files n WHERE n.watch=?1 AND n.folder=?2 AND n.name=?3 AND n.present=1 AND n.id<>?7)""",
+                 (SELECT 1 FROM files n WHERE n.watch=?1 AND n.folder=?2 AND n.name=?3 AND n.present=1 AND n.id<>?7)
+                 AND NOT EXISTS
+                 (SELECT 1 FROM jobs j WHERE json_extract(j.payload, '$.file')=coalesce(files.lead, files.id) AND {_BEGUN})""",
             (t.watch, folder, name, t.state, now, to_db(t.new), t.id),
         )
         if not moved.rowcount:
             continue
+        followed.append(t)
+        c.execute(
+            """UPDATE jobs SET state='cancelled', finished=?, error=? WHERE state='queued' AND json_extract(payload, '$.file')=?""",
+            (now, printable(f"made anew: the file is called {t.new.name} now"), t.id),
+        )
         shown = printable(t.new.name)
         c.execute("UPDATE models SET blob=?, name=? WHERE blob=? AND in_hub=0", (to_db(t.new), shown, to_db(t.old)))
         c.execute(
@@ -78,3 +91,4 @@ def follow(c: sqlite3.Connection, found: Sequence[Twin], now: float) -> None:
         if t.lead:
             note = "it is back" if t.new == t.old else f"renamed from {t.old}"
             history.tell(c, Happening("renamed", t.new, status=t.state, note=note, file_id=t.id), now)
+    return followed

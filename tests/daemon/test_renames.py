@@ -113,15 +113,40 @@ async def test_a_file_that_is_put_back_has_its_row_again(home):
         assert (await house.told())[-1].note == "it is back" and len(await house.store.read(jobs.listing)) == 1
 
 
-async def test_a_unit_whose_job_is_open_arrives_as_new(home):
-    """The job knows the old path and finds nothing there; the new one gets its own."""
-    old, new = home.drop("a.png", picture(1)), home.inbox / "b.png"
+async def test_a_unit_whose_job_waits_follows_and_is_decided_anew(home):
+    """One row, one line that says where from, and the job of the old name gives way to one of the new; the rule asks for the new path."""
+    old, new = home.drop("a.png", picture(1)), home.inbox / "cats/b.png"
+    new.parent.mkdir()
     async with opened(home) as house:
         await house.arrive(old)
         first = await house.file(old)
         old.rename(new)
+        await house.arrive(new)
+        await house.conveyor.depart([Departure("inbox", old)])
+        row = await house.file(new)
+        assert (row.id, row.state) == (first.id, "queued")
+        assert [r.event for r in await house.told()] == ["arrived", "renamed", "arrived"]
+        assert [str(j.state) for j in await house.store.read(jobs.listing)] == ["cancelled", "queued"]
+        await house.work(Lane.CPU)
+        assert (await house.file(new)).end_at == home.datasets / "cats/b.png"
+
+
+@pytest.mark.parametrize("begun", ["running", "paused", "half done"])
+async def test_a_unit_whose_job_was_begun_arrives_as_new(home, begun):
+    """The job knows the old path and finds nothing there, or is a person's to resume; the new name gets its own row and job."""
+    old, new = home.drop("a.png", picture(1)), home.inbox / "b.png"
+    async with opened(home) as house:
+        await house.arrive(old)
+        first = await house.file(old)
+        (job,) = await house.store.read(jobs.listing)
+        if begun == "running":
+            await house.store.write(jobs.claim, Lane.CPU, "somebody", house.store.now())
+        elif begun == "paused":
+            await house.store.write(jobs.pause, job.id)
+        else:
+            await house.store.write(jobs.step, job.id, {**job.payload, "step": 1})
+        old.rename(new)
         await house.conveyor.depart([Departure("inbox", old)])
         await house.arrive(new)
-        assert (await house.file(new)).id != first.id
-        await house.work(Lane.CPU)
-        assert (await house.file(new)).end == "dataset"
+        row = await house.file(new)
+        assert row.id != first.id and row.state == "queued" and len(await house.store.read(jobs.listing, state="open")) == 2
