@@ -8,17 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import structlog
-from dropdock.daemon.app import SWITCH
 from dropdock.daemon.config import read
 from dropdock.daemon.conveyor import Conveyor
 from dropdock.daemon.house import House
 from dropdock.daemon.intake import Intake
+from dropdock.daemon.interpreter import tune
 from dropdock.store import history
 from dropdock.store.database import Database
 from dropdock.store.store import Store
@@ -57,7 +56,7 @@ class Parts:
 @contextlib.asynccontextmanager
 async def parts(home: Path) -> AsyncIterator[Parts]:
     """The parts at work; on return the inbox is watched and was compared once."""
-    sys.setswitchinterval(SWITCH)  # as the daemon does
+    tune()  # as the daemon does
     logging.disable()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     async with Database(home / "data" / "dropdock.db") as database:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from _bench import Figure, check, report, scratch
 from decided import percentile
 from dropdock.api.history import lines
 from dropdock.api.status import counts
-from dropdock.daemon.app import SWITCH
+from dropdock.daemon.interpreter import tune
 from dropdock.rules.terms import Action, Facts, ImageFacts, Kind, Lane, Outcome, Stamp, Status, Verdict
 from dropdock.store import history, jobs
 from dropdock.store.database import Database
@@ -108,7 +107,7 @@ async def measure(home: Path) -> tuple[float, float, list[float], list[float]]:
 
 
 def main() -> None:
-    sys.setswitchinterval(SWITCH)  # as the daemon does
+    tune()  # as the daemon does
     with scratch() as home:
         rate, floor, lines_took, counts_took = asyncio.run(measure(home))
     rows, figures = [], []

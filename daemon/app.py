@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
@@ -29,7 +28,7 @@ from ..rules.terms import Job, Mode
 from ..store import history, jobs
 from ..store.database import Corrupt, Database
 from ..store.store import Store
-from . import logs
+from . import interpreter, logs
 from .blobs import Blobs
 from .config import Config
 from .control import Control
@@ -55,7 +54,6 @@ from .undoing import Undoer
 from .upkeep import Upkeep
 from .whereabouts import Whereabouts
 
-SWITCH = 0.0005  # seconds that one thread may hold the interpreter while another waits: ten times rarer, and answers wait 30 ms in a burst
 FACE_STOPS = 2.0  # seconds that open answers may take when we stop
 _log = structlog.get_logger()
 
@@ -66,7 +64,7 @@ async def serve(config: Config) -> int:
     SIGHUP reads the configuration anew.
     """
     _set_up_logs(config)
-    sys.setswitchinterval(SWITCH)
+    interpreter.tune()
     with Instance(config.data_dir) as instance:
         return await _serve(config, instance.announce)
 

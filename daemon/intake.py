@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 
 from ..rules.ignores import Ignores
-from ..rules.terms import FileEvent, Watch
+from ..rules.terms import Departure, FileEvent, Watch
 from ..store import history
 from ..store.index import Index
 from . import absence
@@ -22,6 +22,7 @@ from .conveyor import Conveyor
 from .cookies import WAIT, lay, may_ask
 from .hints import WatchState
 from .house import House
+from .leaving import Leaving
 from .looking import look_many
 from .meters import Meters
 from .reload import same_ears
@@ -55,6 +56,7 @@ class Intake:
         self.paused: set[str] = set()
         self._deaf: set[str] = set()  # watches that did not hear of their cookie
         self._pause = pause
+        self._leaving = Leaving(conveyor.depart, clock)
         loop = asyncio.get_running_loop()
         self._watcher = Watcher(
             house.config.watches,
@@ -108,6 +110,7 @@ class Intake:
             for event in self._watcher.drain():
                 self._touch(event, now)
             deadlines = [d for name in list(self._settling) if (d := await self._round(name)) is not None]
+            deadlines += [d] if (d := await self._leaving.due()) is not None else []
             if deadlines and min(deadlines) <= self._clock():
                 await asyncio.sleep(PACE if self.count() > LOOKS else 0)
                 continue
@@ -123,7 +126,7 @@ class Intake:
 
     def _touch(self, event: FileEvent, now: float) -> None:
         settling = self._settling.get(event.watch)
-        if settling is not None and event.watch not in self.paused and not self._house.moving(event.path):
+        if settling is not None and event.watch not in self.paused and not (self._house.mine and self._house.moving(event.path)):
             settling.touch(event.path, now, event.closed)
 
     async def _round(self, name: str) -> float | None:
@@ -135,17 +138,24 @@ class Intake:
         due = settling.due(self._clock())
         for start in range(0, len(due), LOOKS):
             part = due[start : start + LOOKS]
-            looks = await asyncio.to_thread(look_many, part, watch.path, self._ignores[name])
+            before = [settling.seen(path) for path in part]
+            looks = await self._conveyor.in_turn(look_many, part, watch.path, self._ignores[name], None, before)
             if self._settling.get(name) is not settling:  # the watch was changed or paused meanwhile
                 return None
             now = self._clock()
             for path, look in zip(part, looks, strict=True):
                 settling.look(path, look, now)
         self._conveyor.put(settling.ready(self._clock()))
+        self._conveyor.look_ahead(settling.likely())
         departures = settling.departures()
         if departures:
-            await self._conveyor.depart(await absence.believed(self._house, watch, [d.path for d in departures]))
+            await self._depart(await absence.believed(self._house, watch, [d.path for d in departures]))
         return settling.next_deadline()
+
+    async def _depart(self, departures: Sequence[Departure]) -> None:
+        """Paths are gone; where something settles they may only be called something else now."""
+        settling = [w.settle for w in self._house.config.watches if len(self._settling.get(w.name, ()))]
+        await self._leaving.put(departures, max(settling, default=None))
 
     # ------------------------------------------------------------ comparing
 
@@ -201,7 +211,7 @@ class Intake:
             if not self._house.moving(path):
                 settling.touch(path, now)
         if found.departed:
-            await self._conveyor.depart(await absence.believed(self._house, watch, found.departed))
+            await self._depart(await absence.believed(self._house, watch, found.departed))
         self._wake.set()
 
     def _walk(self, watch: Watch, ignores: Ignores, last: tuple[int, int] | None) -> Difference:

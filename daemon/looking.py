@@ -13,7 +13,8 @@ import stat
 import sys
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from ..rules import units
@@ -26,10 +27,19 @@ FRESH = 600.0  # seconds: a temporary file that nobody wrote to for longer is a 
 _FOLDER_FILES = 20_000  # of a folder that is one model: more than any has
 
 
-def look_many(paths: Iterable[Path], root: Path, ignores: Ignores | None = None, whole: Whole | None = None) -> list[Look]:
-    """A Look for each path, in order. `root` is the watch root, itself never one model; `whole` stands in for the readers in tests."""
+def look_many(
+    paths: Sequence[Path],
+    root: Path,
+    ignores: Ignores | None = None,
+    whole: Whole | None = None,
+    before: Iterable[Look | None] = (),
+) -> list[Look]:
+    """A Look for each path, in order. `root` is the watch root, itself never one model; `whole` stands in for the readers in tests.
+
+    `before` are the last looks at the same paths: a file that was whole and has not been touched since is not opened for that again.
+    """
     looker = _Looker(root, ignores or Ignores(), whole or _readers())
-    return [looker.look(path) for path in paths]
+    return [looker.look(path, last) for path, last in zip_longest(paths, before)]
 
 
 def look(path: Path, root: Path | None = None, whole: Whole | None = None) -> Look:
@@ -77,7 +87,7 @@ class _Looker:
         self._models: dict[Path, Path | None] = {}
         self._fetched: dict[Path, str | None] = {}
 
-    def look(self, path: Path) -> Look:
+    def look(self, path: Path, before: Look | None = None) -> Look:
         try:
             found = path.lstat()
         except (FileNotFoundError, NotADirectoryError):
@@ -90,13 +100,16 @@ class _Looker:
             return Look(None)
         beside, pending = self._beside(path)
         busy = writer(path)
+        stamp = Stamp(found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev)
+        still = before is not None and before.whole is True and (before.stamp, before.changed) == (stamp, found.st_ctime_ns)
         return Look(
-            Stamp(found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev),
-            None if busy else self._is_whole(path),
+            stamp,
+            None if busy else still or self._is_whole(path),
             busy,
             self._model_of(path.parent),
             beside,
             pending or self._download_of(path.parent),
+            changed=found.st_ctime_ns,
         )
 
     def _is_whole(self, path: Path) -> bool | None:

@@ -1,8 +1,9 @@
 """Settling: turns dirty paths into Arrivals, units that have gone quiet, whole and unchanged. Pure: no I/O, no clock of its own.
 
 The caller tells what happened (`touch`), asks which paths want a look (`due`), looks at them in a thread (looking.py), tells what it saw
-(`look`), and takes the units that are done (`ready`). Times are monotonic seconds, handed in. What must hold: a path is quiet only when
-two looks, with no event between, saw the same stamp and the watch's settle time is over; one open for writing, or still growing, is
+(`look`), and takes the units that are done (`ready`). Of a file that looks finished already at its first look `likely` tells, so that its
+header can be read while it settles. Times are monotonic seconds, handed in. What must hold: a path is quiet only when two looks, with
+no event between, saw the same stamp and the watch's settle time is over; one open for writing, or still growing, is
 waited for however long it takes; one that stays unfinished arrives with whole=False after the watch's patience; looks at one path get
 rarer (up to a minute), no path is polled on a fixed beat; the cost of a call does not grow with the number of paths that wait.
 """
@@ -20,6 +21,7 @@ from ..rules import units
 from ..rules.terms import Arrival, Departure, Stamp, Watch
 
 EARLY = 0.2  # seconds between the looks at a closed archive, which takes no companions and can prove that it is whole
+AHEAD = 0.3  # seconds from a close to the first look, at most: the rest of the settle time is there for looking ahead
 APART = 0.4  # of the settle time between two looks at least: under a half, so that a first look that came late delays nothing
 LONGEST = 60.0  # seconds between looks at a path that nothing happens to
 _Group = tuple[str, str | None]  # (folder, key of units.key), or (folder that is one model, None)
@@ -36,6 +38,7 @@ class Look:
     beside: tuple[str, ...] = ()  # names in its folder that may be of its unit, whether dirty or not
     pending: str | None = None  # a fresh temporary file beside it that will become a part of its unit, or it itself
     gone: bool = False
+    changed: int = 0  # ctime in ns: what was seen of the content stands while this and the stamp do
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class _Dirty:
     seen: Look | None = None
     seen_at: float = -math.inf
     quiet: bool = False
+    archive: bool = False  # by its name
     why: str = "waits for quiet"
 
     @property
@@ -82,6 +86,7 @@ class Settling:
         self._order = count()
         self._changed: dict[_Group, None] = {}  # groups to look at in ready(), in the order of their becoming quiet
         self._gone: dict[str, None] = {}
+        self._likely: list[Arrival] = []
 
     def __len__(self) -> int:
         return len(self._dirty)
@@ -104,7 +109,8 @@ class Settling:
                 self._stir(whole_folder, folder)
                 whole_folder.event = now
                 self._arm(whole_folder, now + self._watch.settle)
-        self._arm(entry, now + (min(EARLY, entry.step) if closed and units.is_archive(path.name) else entry.step))
+        soon = EARLY if entry.archive else AHEAD
+        self._arm(entry, now + (min(soon, entry.step) if closed else entry.step))
 
     def forget(self, path: Path) -> None:
         """Nobody waits for `path` any more (we moved it ourselves)."""
@@ -138,6 +144,8 @@ class Settling:
             self._calm(entry, text)
         else:
             self._arm(entry, at)
+            if before is None:
+                self._foresee(entry, look)
 
     # ------------------------------------------------------------ what is to be done
 
@@ -169,6 +177,16 @@ class Settling:
                 found += self._ready_files(group, now)
         return found
 
+    def seen(self, path: Path) -> Look | None:
+        """The last look at a path that is waited for."""
+        entry = self._dirty.get(str(path))
+        return entry.seen if entry is not None else None
+
+    def likely(self) -> list[Arrival]:
+        """Units that look finished but have not settled; each is told once after its last event. What becomes of them is not known."""
+        found, self._likely = self._likely, []
+        return found
+
     def departures(self) -> list[Departure]:
         """The paths (files, or folders with all that was in them) that were gone when they were looked at; each is told once."""
         gone, self._gone = self._gone, {}
@@ -196,7 +214,7 @@ class Settling:
     def _next(self, entry: _Dirty, look: Look, first: bool, grew: bool, now: float) -> float:
         """When to look again, `now` for never: it is quiet. Sets the reason to wait."""
         settle = self._watch.settle
-        lone = entry.closed and units.is_archive(entry.path.name) and bool(look.whole) and look.writer is False
+        lone = entry.closed and entry.archive and bool(look.whole) and look.writer is False
         if first:
             return now + EARLY if lone and settle > EARLY else max(entry.event + settle, now + APART * settle)
         if grew:
@@ -216,6 +234,17 @@ class Settling:
         until = entry.changed + need
         return now if until <= now + 1e-6 else min(until, now + self._longer(entry))
 
+    def _foresee(self, entry: _Dirty, look: Look) -> None:
+        """Tell of a file that nobody seems to write to any more, unless something else leads its unit."""
+        steady = look.writer is False or (entry.closed and look.writer is None)
+        if look.stamp is None or look.folder or look.pending or look.whole is False or not steady:
+            return
+        own, folder = entry.path.name, entry.path.parent
+        unit = units.unit_of(entry.path, look.beside) if look.beside else units.Unit(own)
+        if unit.lead == own:
+            companions = tuple(folder / name for name in unit.companions)
+            self._likely.append(Arrival(self._watch.name, entry.path, look.stamp, companions))
+
     def _longer(self, entry: _Dirty) -> float:
         entry.step = min(max(entry.step, self._watch.settle / 2) * 2, max(LONGEST, self._watch.settle))
         return entry.step
@@ -228,7 +257,8 @@ class Settling:
 
     def _enter(self, path: Path, now: float) -> _Dirty:
         text = str(path)
-        entry = _Dirty(path, (str(path.parent), units.key(path.name)), now, now, False, self._watch.settle / 2, now)
+        group = (str(path.parent), units.key(path.name))
+        entry = _Dirty(path, group, now, now, False, self._watch.settle / 2, now, archive=units.is_archive(path.name))
         self._dirty[text] = entry
         self._groups.setdefault(entry.group, set()).add(text)
         self._count(text, 1)
@@ -256,6 +286,8 @@ class Settling:
     def _regroup(self, entry: _Dirty, text: str) -> None:
         """A part of a folder that is one model waits with that folder, not with its own stem."""
         folder = entry.seen.folder if entry.seen else None
+        if folder is None and entry.group[1] is not None:
+            return  # as nearly always: it is in the group of its stem already
         group: _Group = (str(folder), None) if folder else (str(entry.path.parent), units.key(entry.path.name))
         if group != entry.group:
             self._leave_group(entry.group, text)
@@ -302,7 +334,10 @@ class Settling:
     # ------------------------------------------------------------ whole units
 
     def _ready_files(self, group: _Group, now: float) -> list[Arrival]:
-        members = {self._dirty[text].path.name: text for text in self._groups.get(group, ())}
+        texts = list(self._groups.get(group, ()))
+        if len(texts) == 1 and (only := self._dirty[texts[0]]).quiet and only.seen is not None and not only.seen.beside:
+            return [self._arrive(only.path.parent, units.Unit(only.path.name), texts, only)]
+        members = {self._dirty[text].path.name: text for text in texts}
         beside = {name for text in members.values() if (seen := self._dirty[text].seen) for name in seen.beside}
         found = []
         for unit in units.units(members.keys() | beside):

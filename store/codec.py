@@ -45,7 +45,7 @@ def printable(text: str) -> str:
 
 def dumps(value: object) -> str:
     """JSON of a dataclass of rules/terms.py, or of plain values."""
-    return json.dumps(value, default=_plain, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def _plain(value: object) -> object:
@@ -56,6 +56,9 @@ def _plain(value: object) -> object:
     if isinstance(value, (frozenset, set)):
         return sorted(value)
     raise TypeError(f"{type(value).__name__} does not go into the store")
+
+
+_ENCODER = json.JSONEncoder(default=_plain, separators=(",", ":"))  # json.dumps would make one for each value
 
 
 def loads(kind: type[T], text: str) -> T:

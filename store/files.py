@@ -30,6 +30,7 @@ class Unit:
     job: NewJob | None
     state: str
     ends: tuple[Ended, ...] = ()
+    text: str = ""  # the facts as the row keeps them (facts_text), when that is known already
 
 
 MEMBERS_KEPT = 40  # member names of an archive kept in its row: enough to show, small enough for a million rows
@@ -61,8 +62,12 @@ def arrive(
     verdict: Verdict,
     state: str,
     now: float,
+    text: str = "",
 ) -> int:
-    """Record a settled unit with what was decided; returns the lead's row id. A changed file keeps its row, with the new stamp."""
+    """Record a settled unit with what was decided; returns the lead's row id. A changed file keeps its row, with the new stamp.
+
+    `text` are the facts as facts_text() gives them; made here when it is empty.
+    """
     model, stamp = facts.model, stamps[lead]
     # a folder's own stamp does not tell of what is in it
     same = not facts.folder or all(_same(c, path, one) for path, one in stamps.items())
@@ -71,7 +76,7 @@ def arrive(
         (
             watch, *place(lead), stamp.size, stamp.mtime_ns, stamp.ino, stamp.dev, state, now, facts.kind, facts.condition,
             facts.reason and printable(facts.reason), model and model.type, model and model.base, model and model.confidence,
-            dumps(_slim(facts)), verdict.pipeline, verdict.rule, printable(verdict.why), same,
+            text or facts_text(facts), verdict.pipeline, verdict.rule, printable(verdict.why), same,
         ),
     ).fetchone()  # fmt: skip
     for path, stamp in stamps.items():
@@ -104,6 +109,11 @@ def _upsert(c: sqlite3.Connection, watch: str, path: Path, stamp: Stamp, lead: i
         (watch, folder, name, stamp.size, stamp.mtime_ns, stamp.ino, stamp.dev, lead, state, now, now),
     ).fetchone()
     return row[0]
+
+
+def facts_text(facts: Facts) -> str:
+    """The facts as JSON, as a row keeps them."""
+    return dumps(_slim(facts))
 
 
 def _slim(facts: Facts) -> Facts:

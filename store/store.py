@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from ..rules.terms import (
     Known,
     Lane,
     LinkState,
+    Mode,
     Model,
     Outcome,
     Prepared,
@@ -29,13 +30,22 @@ from ..rules.terms import (
     Status,
     Watch,
 )
-from . import datasets, deeds, files, history, jobs, links, models
+from . import datasets, deeds, files, history, jobs, links, models, renames
 from .database import Database
 from .history import Happening
 from .jobs import NewJob
 from .rows import LinkRow
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What is remembered of a unit that arrives."""
+
+    unchanged: bool  # all of it is recorded as lying there with these stamps; then nothing else was asked
+    twins: bool = False  # rows that lie elsewhere have the stamp of one of its files: it may have another name now
+    known: Known = field(default_factory=Known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +89,10 @@ class Store:
     async def known(self, path: Path, stamp: Stamp, watch: Watch | None) -> Known:
         """What we remember of a unit, before deciding."""
         return await self.read(files.known, path, stamp, watch)
+
+    async def recall(self, units: Sequence[tuple[Path, Mapping[Path, Stamp], Watch]]) -> list[Recalled]:
+        """What is remembered of units (lead, stamps, watch) that arrive, in one question. Of a dataset's only whether they changed."""
+        return await self.db.read(lambda c: [_recalled(c, *unit) for unit in units])
 
     async def take(self, units: Sequence[files.Unit]) -> list[tuple[int, int | None]]:
         """Record units that arrived, what was decided, and their jobs, all in one transaction.
@@ -132,9 +146,17 @@ class Store:
         return queued
 
 
+def _recalled(c: sqlite3.Connection, lead: Path, stamps: Mapping[Path, Stamp], watch: Watch) -> Recalled:
+    (unchanged,) = files.unchanged(c, [stamps])
+    if unchanged or watch.mode is Mode.DATASET:
+        return Recalled(unchanged)
+    found = renames.twins(c, [(watch.name, path, stamp) for path, stamp in stamps.items()])
+    return Recalled(False, bool(found), files.known(c, lead, stamps[lead], watch))
+
+
 def _take(c: sqlite3.Connection, u: files.Unit, now: float) -> tuple[int, int | None]:
     old = files.standing(c, u.lead)
-    file_id = files.arrive(c, u.watch, u.lead, u.stamps, u.facts, u.verdict, u.state, now)
+    file_id = files.arrive(c, u.watch, u.lead, u.stamps, u.facts, u.verdict, u.state, now, u.text)
     for ended in u.ends:
         files.end(c, ended, now)
     job_id = jobs.enqueue(c, replace(u.job, payload={**u.job.payload, "file": file_id}), now) if u.job else None
@@ -157,7 +179,7 @@ def record(c: sqlite3.Connection, e: Entry, now: float) -> None:
         models.want(c, sha256, deeds.wanted_then(c, sha256, o.targets))
     for at in o.adopted:
         links.adopt_place(c, o.models[0].sha256, at)
-        links.put(c, [_left_at(at, o.models[0], now)])
+        links.put(c, [] if o.models[0].folder else [_left_at(at, o.models[0], now)])  # a folder's are found to be ours
     for ended in o.ended:
         files.end(c, ended, now)
     for aside in o.aside:

@@ -301,3 +301,121 @@ async def test_loose_shards_are_held_until_the_last_one_comes(home):
         await house.work()
         assert sorted(p.name for p in home.hub.rglob("*.safetensors")) == sorted(SHARDS)
         assert (await house.file(first)).end == (await house.file(last)).end == "hub"
+
+
+def counted(monkeypatch):
+    """The leads that are identified from now on."""
+    real, asked = module.identify, []
+
+    def identify(lead, companions=()):
+        asked.append(lead.name)
+        return real(lead, companions)
+
+    monkeypatch.setattr(module, "identify", identify)
+    return asked
+
+
+def likely(house, lead, *companions):
+    return Arrival(house.house.watch_of(lead).name, lead, disk.stamp(lead), companions)
+
+
+async def test_what_was_looked_at_ahead_is_only_recorded_when_it_settles(home, monkeypatch):
+    """The header is read once; the row and the job are those of a unit that nobody looked at ahead."""
+    asked = counted(monkeypatch)
+    lead, text = home.drop("cats/a.png", picture(1)), home.drop("cats/a.txt", b"a tabby")
+    other = home.drop("cats/b.png", picture(1))
+    async with opened(home) as house:
+        await house.conveyor.foresee([likely(house, lead, text)])
+        assert asked == ["a.png"] and await house.told() == [] and await house.jobs() == {}
+        await house.arrive(lead, text)
+        assert asked == ["a.png"]
+        await house.arrive(other)
+        one, two = await house.file(lead), await house.file(other)
+        assert (one.state, one.rule, one.why, one.kind) == (two.state, two.rule, two.why, two.kind)
+        assert one.facts.replace("a.png", "b.png") == two.facts and (await house.file(text)).lead == one.id
+        a, b = await house.store.read(jobs.listing)
+        assert {**a.payload, "file": 0, "stamp": 0} == {**b.payload, "file": 0, "stamp": 0} and a.payload["file"] == one.id
+
+
+async def test_what_changed_since_is_read_again(home, monkeypatch):
+    """Another content of the same size and time behind the same inode: the change time tells, and the row is right."""
+    asked = counted(monkeypatch)
+    path = home.drop("a.png", picture(1))
+    async with opened(home) as house:
+        await house.conveyor.foresee([likely(house, path)])
+        before = path.stat()
+        path.write_bytes(b"no picture any more".ljust(before.st_size, b"."))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert disk.stamp(path) == disk.stamp_of(before)
+        await house.arrive(path)
+        assert asked == ["a.png"] * 2 and (await house.file(path)).condition == "invalid"
+
+
+async def test_rules_and_memory_that_changed_since_are_asked_again(home, monkeypatch):
+    """A configuration that was read anew decides what has not settled; so does what is remembered of a path by then."""
+    path = home.drop("a.png", picture(1))
+    async with opened(home) as house:
+        await house.conveyor.foresee([likely(house, path)])
+        home.text += "pipelines:\n  inbox:\n    - {name: all that comes, do: [{move: {to: sorted}}]}\n"
+        house.house.config = home.config
+        await house.arrive(path)
+        assert (await house.file(path)).rule == "all that comes"
+        path.write_bytes(picture(2))
+        await house.conveyor.foresee([likely(house, path)])
+        await house.store.write(files.tag, (await house.file(path)).id, ["keep"])
+        asked = counted(monkeypatch)
+        await house.arrive(path)
+        assert asked == ["a.png"]
+
+
+async def test_shards_and_datasets_are_not_looked_at_ahead(home, monkeypatch):
+    """What a shard is depends on the files beside it, and a dataset's pictures are only read back."""
+    asked = counted(monkeypatch)
+    first, edited = shard(home.inbox / SHARDS[0], 0), home.datasets / "cats" / "a.png"
+    edited.parent.mkdir(parents=True)
+    edited.write_bytes(picture(1))
+    async with opened(home) as house:
+        await house.conveyor.foresee([likely(house, first), likely(house, edited)])
+        assert asked == []
+
+
+async def test_what_has_settled_goes_before_what_has_not(home, monkeypatch):
+    """A burst that still settles holds nothing up, and a unit that settled meanwhile is not looked at ahead any more."""
+    asked = counted(monkeypatch)
+    early, late = home.drop("early.png", picture(1)), home.drop("late.png", picture(2))
+    async with opened(home) as house:
+        house.conveyor.look_ahead(
+            [likely(house, late), likely(house, early), Arrival("in", home.inbox / "gone.png", disk.stamp(late))]
+        )
+        house.conveyor.put([likely(house, early)])
+        house.spawn(house.conveyor.run())
+        async with asyncio.timeout(10):
+            while await house.store.read(files.at, early) is None or "late.png" not in asked:
+                await asyncio.sleep(0)
+            house.conveyor.put([likely(house, late)])
+            while await house.store.read(files.at, late) is None:
+                await asyncio.sleep(0)
+        assert asked == ["early.png", "late.png"] and not house.tasks[0].done()
+
+
+async def test_a_surprise_in_looking_ahead_costs_nothing(home, monkeypatch):
+    """The unit is taken as ever when it settles, and the conveyor goes on."""
+    path, asked, real = home.drop("a.png", picture(1)), [], module.identify
+
+    def surprising(lead, companions=()):
+        asked.append(lead)
+        if len(asked) == 1:
+            raise RuntimeError("a bug")
+        return real(lead, companions)
+
+    monkeypatch.setattr(module, "identify", surprising)
+    async with opened(home) as house:
+        house.spawn(house.conveyor.run())
+        house.conveyor.look_ahead([likely(house, path)])
+        async with asyncio.timeout(10):
+            while not asked:
+                await asyncio.sleep(0)
+            house.conveyor.put([likely(house, path)])
+            while await house.store.read(files.at, path) is None:
+                await asyncio.sleep(0)
+        assert (await house.file(path)).state == "queued" and not house.tasks[0].done()

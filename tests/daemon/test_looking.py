@@ -2,6 +2,7 @@ import mmap
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,26 @@ def test_a_folder_that_is_one_model(tmp_path: Path) -> None:
     shutil.rmtree(flux / "vae")
     (flux / "model_index.json").unlink()
     assert look(flux, tmp_path) == Look(None)
+
+
+def test_what_was_whole_is_not_opened_again(tmp_path: Path) -> None:
+    """A second look asks the readers only of what was not whole before, or was touched since, be it without a new size or mtime."""
+    path = tmp_path / "x.png"
+    path.write_text("abc")
+    asked: list[Path] = []
+
+    def whole(one: Path) -> bool:
+        asked.append(one)
+        return True
+
+    def again(before: Look) -> Look:
+        return look_many([path], tmp_path, whole=whole, before=[before])[0]
+
+    first = look(path, whole=whole)
+    assert again(first) == first and len(asked) == 1
+    again(replace(first, whole=False))
+    assert len(asked) == 2
+    again(replace(first, changed=first.changed - 1))
+    assert len(asked) == 3
+    again(replace(first, stamp=Stamp(2, 0, 0, 0)))
+    assert len(asked) == 4

@@ -75,6 +75,44 @@ def test_a_first_look_that_came_late_delays_nothing(late: float) -> None:
     assert settling.next_deadline() == 102.0
 
 
+def test_a_closed_file_is_told_of_before_it_settles() -> None:
+    """Its header can be read meanwhile: once after each last event, led by the picture, and the Arrival comes when it would."""
+    world = World()
+    world.put("x.png", closed=True, beside=("x.txt",))
+    world.put("x.txt", closed=True, beside=("x.png",))
+    assert world.run(0.2) == [] and world.settling.likely() == []
+    world.run(0.5)
+    (told,) = world.settling.likely()
+    assert (told.lead, told.companions) == (ROOT / "x.png", (ROOT / "x.txt",))
+    world.run(1.5)
+    assert world.settling.likely() == [] and len(world.looks) == 2
+    world.put("x.png", size=2, closed=True, beside=("x.txt",))
+    assert world.run(60) == [(3.5, "x.png")]
+    assert [a.stamp.size for a in world.settling.likely()] == [2]
+
+
+@pytest.mark.parametrize(
+    "look",
+    [{"writer": True}, {"whole": False}, {"pending": "x.png.part"}, {"folder": ROOT / "m"}, {"beside": ("x.safetensors",)}],
+    ids=["open for writing", "unfinished", "a download", "in a model's folder", "led by another"],
+)
+def test_what_may_still_change_is_not_told_of(look: dict[str, object]) -> None:
+    """Only what looks finished is worth reading ahead."""
+    world = World()
+    world.put("x.png", closed=True, **look)
+    world.run(1.9)
+    assert world.looks and world.settling.likely() == []
+
+
+@pytest.mark.parametrize(("closed", "told"), [(True, 1), (False, 0)])
+def test_where_nobody_tells_of_writers_the_close_does(closed: bool, told: int) -> None:
+    """A file that may be growing is not read ahead: without a lease, only a close says that it is done."""
+    world = World()
+    world.put("x.png", closed=closed, writer=None)
+    world.run(1.9)
+    assert len(world.settling.likely()) == told
+
+
 def test_every_event_starts_the_quiet_time_anew() -> None:
     """A path is not taken while events keep coming."""
     world = World()
