@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 import structlog
 
 from ..handlers import disk, hashing
+from ..handlers.hashes import contradiction
 from ..handlers.store import files_below
 from ..handlers.table import HANDLERS
 from ..handlers.task import Failure, Handler, Task
@@ -48,6 +49,7 @@ from .chain import Chain
 from .conveyor import as_data, as_list, lane_of
 from .errands import NOW_PRIORITY, caption_job, caption_of, last_word, tell, webhook_job
 from .house import House
+from .marking import marked
 from .reclassifying import keep_headers
 
 TAKEN_TRIES = 5  # times that another name is looked for when somebody takes ours first
@@ -139,6 +141,9 @@ class Performer:
         if action.verb == "webhook":
             return await self._webhook(job, chain, step, rows)
         digests = await self._digests(action.verb, rows, tick)
+        if digests is not None and (why := await asyncio.to_thread(_contradicted, rows, digests)):
+            await self._hold(job, chain, step, rows, why)
+            return True
         keys = [f"sha:{digests.sha256}"] if digests else []
         if action.verb in ("unpack", "dataset"):
             keys.append(f"dataset:{self._slug(action).casefold()}")
@@ -172,18 +177,19 @@ class Performer:
         for attempt in range(TAKEN_TRIES):
             task = await self._task(action, rows, digests)
             if action.verb == "track":
-                prepared = _track(task)
-            else:
-                handler: Handler = HANDLERS[action.verb]
+                return _track(task), None
+            handler: Handler = HANDLERS[action.verb]
+            async with marked(house, task):
                 prepared = await asyncio.to_thread(handler.prepare, task, house.tools(tick))
-            if not prepared.moves:
-                return prepared, None
-            intent = await house.store.intend(action.verb, prepared, rows[0].id, job, step)
+                if not prepared.moves:
+                    return prepared, None
+                intent = await house.store.intend(action.verb, prepared, rows[0].id, job, step)
             try:
                 house.mine |= _paths(prepared)
                 await asyncio.to_thread(disk.carry_out, prepared.moves)
             except (disk.Changed, disk.Taken, OSError) as error:
                 house.mine -= _paths(prepared)
+                await asyncio.to_thread(disk.prune_after, prepared.moves, (house.config.datasets, house.config.hub))
                 await house.store.write(history.settle_intent, intent)
                 await self.tidy(prepared)
                 if not isinstance(error, disk.Taken) or attempt == TAKEN_TRIES - 1:
@@ -308,11 +314,14 @@ class Performer:
 
     async def tidy(self, prepared: Prepared) -> None:
         """Clear staging, and inbox folders that our taking emptied."""
+        roots = self._house.places.roots
         inboxes = [w.path for w in self._house.config.watches if w.mode is Mode.INBOX]
 
         def work() -> None:
             for folder in prepared.staging:
                 disk.clear(folder)
+                if not any(root in folder.parents for root in roots):  # somebody else's folder: nothing of ours stays there
+                    disk.prune_empty(folder.parent, folder.parents[2])
             for move in prepared.moves:
                 for inbox in inboxes:
                     if inbox in move.src.parents and disk.OWN not in move.src.parts:
@@ -329,6 +338,13 @@ class Performer:
 
 def _paths(prepared: Prepared) -> set[Path]:
     return {path for move in prepared.moves for path in (move.src, move.dst)}
+
+
+def _contradicted(rows: Sequence[FileRow], digests: Digests) -> str:
+    """Why a file that lies where it was dropped is not what the checksum file beside it says."""
+    lead = rows[0].path
+    beside = [r.path for r in rows[1:] if r.present and r.path.parent == lead.parent]
+    return contradiction(lead, beside, digests.sha256) if rows[0].present and lead.is_file() else ""
 
 
 def _closed(lead: Path, error: OSError) -> str:

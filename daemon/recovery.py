@@ -20,6 +20,7 @@ from ..store.rows import JournalRow
 from ..store.store import Entry
 from .chain import Chain
 from .house import House
+from .marking import STAGING
 from .performing import Performer, stops
 
 _log = structlog.get_logger()
@@ -49,6 +50,10 @@ class Recovery:
     async def _one(self, row: JournalRow) -> None:
         store = self._house.store
         prepared = codec.loads(Prepared, row.prepared)
+        if row.verb == STAGING:  # it was being filled: its job begins anew, elsewhere
+            await self._performer.tidy(prepared)
+            await store.write(history.settle_intent, row.id)
+            return
         job = await store.read(jobs.get, row.job_id) if row.job_id is not None else None
         try:
             await asyncio.to_thread(disk.carry_out, prepared.moves, True)
@@ -62,6 +67,7 @@ class Recovery:
         except (disk.Changed, disk.Taken, OSError) as error:
             _log.warning("an intent was taken back", verb=row.verb, reason=str(error))
             await self._prune(prepared)
+            await self._performer.tidy(prepared)
             await store.write(history.settle_intent, row.id)
         else:
             await self._prune(prepared)
@@ -86,7 +92,6 @@ class Recovery:
             )  # fmt: skip
         else:
             action = Chain.of(job).actions[row.step or 0] if job else Action(row.verb)
-            action = action if action.verb == row.verb else Action(row.verb)  # a quarantine because of `on_error`
             action = action if action.verb == row.verb else Action(row.verb)  # a quarantine because of `on_error`
             payload = None if job is None or stops(prepared.outcome, unit[0]) else Chain.of(job).after(job, row.step or 0)
             entry = self._performer.entry(action, prepared, unit, job, payload, row.id)

@@ -204,6 +204,7 @@ class Undoer:
                 await asyncio.to_thread(disk.carry_out, prepared.moves, tick=self._ticker(prepared))
             except (disk.Changed, disk.Taken, OSError):
                 house.mine -= paths
+                await asyncio.to_thread(disk.prune_after, prepared.moves, (house.config.datasets, house.config.hub))
                 await store.write(history.settle_intent, intent)
                 raise
         # before the intent is settled: a crash in between leaves no empty folders either, recovery removes them

@@ -93,6 +93,16 @@ def anchor(folder: Path, tools: Tools) -> Path:
     return folder
 
 
+def outside_staging(task: Task, tools: Tools) -> Path | None:
+    """The staging folder that moving or copying a unit would fill in a folder of somebody else's; None where it is at a root of ours.
+
+    Nobody would find it again after a crash, so whoever performs the action writes it down before.
+    """
+    folder = folder_of(task)
+    root = anchor(folder, tools) if folder is not None else None
+    return None if root is None or root in tools.places.roots else root / disk.OWN / "staging" / task.token
+
+
 def one_volume(task: Task, tools: Tools, folder: Path) -> bool:
     """Whether a rename brings the unit into the folder. A folder of somebody else's is not probed, only asked for its disk."""
     home, there = tools.places.root_of(task.lead), anchor(folder, tools)

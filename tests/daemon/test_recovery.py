@@ -21,7 +21,7 @@ async def test_an_intent_whose_disk_is_away_waits_for_it(home, monkeypatch):
     digest = sha(path)
     real = disk.carry_out
 
-    def killed(moves, again=False):
+    def killed(moves, again=False, **more):
         raise Killed
 
     monkeypatch.setattr(disk, "carry_out", killed)
@@ -30,7 +30,7 @@ async def test_an_intent_whose_disk_is_away_waits_for_it(home, monkeypatch):
             await house.arrive(path)
             await house.work()
 
-    def away(moves, again=False):
+    def away(moves, again=False, **more):
         raise disk.Away(home.hub)
 
     monkeypatch.setattr(disk, "carry_out", away)
