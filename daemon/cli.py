@@ -14,6 +14,7 @@ from .commands.demo import demo
 from .commands.deploy import deploy, undeploy
 from .commands.doctor import doctor
 from .commands.explain import explain
+from .commands.hash import hash_files
 from .commands.history import history
 from .commands.init import init
 from .commands.jobs import jobs
@@ -40,6 +41,7 @@ COMMANDS = (
     explain,
     plan,
     scan,
+    hash_files,
     status,
     history,
     why,

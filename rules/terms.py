@@ -141,6 +141,21 @@ class Digests:
 
 
 @dataclass(frozen=True, slots=True)
+class Hashes:
+    """The hashes by which sites and tools call one file, lower-case hex (handlers/hashes.py has the definitions).
+
+    None: not asked for, or the file has none.
+    """
+
+    sha256: str
+    autov1: str | None = None
+    autov2: str | None = None
+    autov3: str | None = None
+    blake3: str | None = None
+    crc32: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """What CivitAI publishes about one content, reduced to what is used. Texts are one line each and bounded (rules/civitai.py)."""
 
