@@ -19,6 +19,7 @@ import structlog
 from aiohttp import web
 
 from ..api.app import build
+from ..api.plan import PLANS
 from ..api.ports import FaceSettings
 from ..api.targets import TARGETS, Targets
 from ..api.undo import UNDO, Undo
@@ -43,6 +44,7 @@ from .lanes import Lanes, Tick
 from .notify import Notifier, watchdog_beat
 from .notify import feed as feed_watchdog
 from .performing import Performer
+from .plans import Plans
 from .projection import Projection
 from .pulse import Pulse
 from .reclassifying import VERB, Reclassifier
@@ -274,6 +276,7 @@ async def _face(house: House, control: Control, targets: Targets, undoer: Undo, 
     face = await asyncio.to_thread(build, house.store, control, feed, settings)  # reads the page's files
     face[TARGETS] = targets
     face[UNDO] = undoer
+    face[PLANS] = Plans(house)
     face[WHY] = why
     runner = web.AppRunner(face, shutdown_timeout=FACE_STOPS, access_log=None)
     await runner.setup()

@@ -11,6 +11,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
@@ -51,6 +52,13 @@ class Planned:
     explanation: Explanation
     steps: tuple[Step, ...]
     note: str = ""
+
+
+def as_json(found: Planned) -> dict[str, object]:
+    """A planned unit as values that JSON has: `at` is where the file would be after the step, or null."""
+    e = found.explanation
+    steps = [{"verb": s.verb, "do": s.do, "note": s.note, "at": None if s.at is None else str(s.at)} for s in found.steps]
+    return {"path": e.path, "kind": e.kind, "rule": e.rule, "why": e.why, "steps": steps, "note": found.note}
 
 
 @dataclass(slots=True)
@@ -105,9 +113,10 @@ class Planner:
         if self._memory is not None:
             self._memory.close()
 
-    def plan(self, paths: Iterable[Path]) -> Iterator[Planned]:
-        """What would be done with all units at these paths, in order."""
-        units = [found.explanation for path in paths for found in self._explainer.explain(path)]
+    def plan(self, paths: Iterable[Path], most: int | None = None) -> Iterator[Planned]:
+        """What would be done with the units at these paths, in order: with all of them, or the first `most`."""
+        walk = (found.explanation for path in paths for found in self._explainer.explain(path))
+        units = list(islice(walk, most))
         self._sizes.update(_size(Path(e.path)) for e in units)
         for explanation in units:
             try:

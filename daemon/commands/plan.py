@@ -41,6 +41,7 @@ def plan(paths: tuple[Path, ...], library: str | None, as_json: bool) -> None:
     if not wanted:
         stop("name a path, or a watch with --library", WRONG)
     from ..planning import Planner
+    from ..planning import as_json as as_values
 
     failed = False
 
@@ -51,14 +52,8 @@ def plan(paths: tuple[Path, ...], library: str | None, as_json: bool) -> None:
 
     with Planner(config, time.time(), unreadable) as planner:
         for found in planner.plan(wanted):
-            print_json(_data(found)) if as_json else click.echo(clean(_text(found)))
+            print_json(as_values(found)) if as_json else click.echo(clean(_text(found)))
     raise click.exceptions.Exit(FAILED if failed else 0)
-
-
-def _data(found: Planned) -> dict[str, object]:
-    e = found.explanation
-    steps = [{"verb": s.verb, "do": s.do, "note": s.note, "at": None if s.at is None else str(s.at)} for s in found.steps]
-    return {"path": e.path, "kind": e.kind, "rule": e.rule, "why": e.why, "steps": steps, "note": found.note}
 
 
 def _text(found: Planned) -> str:
