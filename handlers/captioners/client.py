@@ -30,12 +30,12 @@ T = TypeVar("T")
 class Trouble(Exception):
     """No answer. `later` > 0: the service's fault, ask again after so many seconds; 0: this request can never be answered.
 
-    `status` is the HTTP status, 0 when there was none; `late`: nothing came in time.
+    `status` is the HTTP status, 0 when there was none; `late`: nothing came in time; `pause`: seconds the service asks for.
     """
 
-    def __init__(self, why: str, later: float = 0.0, status: int = 0, late: bool = False) -> None:
+    def __init__(self, why: str, later: float = 0.0, status: int = 0, late: bool = False, pause: float = 0.0) -> None:
         super().__init__(why)
-        self.why, self.later, self.status, self.late = why, later, status, late
+        self.why, self.later, self.status, self.late, self.pause = why, later, status, late, pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Client:
             try:
                 return await self._once("POST", path, body, deadline, read)
             except Trouble as trouble:
-                pause = max(wait, trouble.later if trouble.status == 429 else 0.0)
+                pause = max(wait, trouble.pause)
                 final = attempt + 1 == TRIES or trouble.later <= 0 or trouble.later >= SETUP or trouble.late
                 if final or pause > LONGEST_WAIT or loop.time() + pause >= deadline:
                     raise
@@ -111,10 +111,9 @@ class Client:
         why = f"{shown(self.url)} answered {status}" + (f": {words}" if words else "")
         if status in (401, 403):
             return Trouble(f"{why}: set `api_key`" if not self._key else why, SETUP, status)
-        if status == 429:
-            return Trouble(why, _seconds(retry_after) or BUSY, status)
-        if status == 503:
-            return Trouble(why, _seconds(retry_after) or loading(said) or BUSY, status)
+        if status in (429, 503):
+            pause = _seconds(retry_after) or loading(said)
+            return Trouble(why, pause or BUSY, status, pause=pause)
         if status == 404 or 300 <= status < 400 or _BLIND.search(words):
             return Trouble(why, SETUP, status)
         if status == 408 or status >= 500 or (status == 200 and _BUSY.search(words)):

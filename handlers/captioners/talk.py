@@ -16,6 +16,7 @@ from .finish import finish
 from .options import Options, flag, number, style_of
 from .prompts import Question, ask
 from .protocol import Answer, Picture
+from .quality import with_opinion
 
 ASKS = 3
 BROKEN_AFTER = 3  # pictures in a row that were answered with garbage: then it is the model, not the picture
@@ -70,7 +71,7 @@ def talk(picture: Picture, manner: Manner) -> Generator[Question, Reply | None, 
     noted = tuple(dict.fromkeys([*best.notes, *notes]))
     if not text:
         return Answer(error=f"the model gave no caption: {why or 'it answered nothing'}", flags=noted)
-    return Answer(text, flags=noted, quality=_opinion(best) if best.opinion or best.flags else None)
+    return Answer(text, flags=noted, quality=with_opinion(None, best.opinion, best.flags) if best.opinion or best.flags else None)
 
 
 def _again(question: Question, then: Then) -> Question:
@@ -91,20 +92,12 @@ def _with_opinion(reading: Reading, before: Reading) -> Reading:
     return replace(reading, opinion=before.opinion, flags=reading.flags or before.flags)
 
 
-def _opinion(reading: Reading) -> Quality:
-    return Quality(opinion=reading.opinion, flags=reading.flags, overall=reading.opinion.get("overall"))
-
-
 def with_quality(answer: Answer, measured: Quality | None) -> Answer:
     """The answer with what was measured on the picture; the model's opinion stays beside it."""
-    if measured is None:
-        return answer
     said = answer.quality
-    if said is None:
-        return replace(answer, quality=measured)
-    flags = tuple(dict.fromkeys([*measured.flags, *said.flags]))
-    overall = measured.overall if measured.overall is not None else said.overall
-    return replace(answer, quality=replace(measured, opinion=said.opinion, flags=flags, overall=overall))
+    if said is None or measured is None:
+        return replace(answer, quality=said or measured)
+    return replace(answer, quality=with_opinion(measured, said.opinion, said.flags))
 
 
 class Patience:
