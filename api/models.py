@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from ..rules.conditions import TYPES
-from ..store import links, models
+from ..store import links, lookups, models
+from ..store.lookups import LookupRow
 from ..store.rows import LinkRow, ModelRow
 from . import views
 from .keys import CONTROL, STORE
@@ -26,6 +27,7 @@ class Found:
     rows: list[ModelRow]
     names: list[str]
     links: list[LinkRow]
+    lookup: LookupRow | None = None
 
 
 def found(c: sqlite3.Connection, text: str) -> Found:
@@ -34,7 +36,7 @@ def found(c: sqlite3.Connection, text: str) -> Found:
     if len(rows) != 1:
         return Found(rows, [], [])
     sha256 = rows[0].sha256
-    return Found(rows, models.names(c, sha256), links.listing(c, sha256=sha256))
+    return Found(rows, models.names(c, sha256), links.listing(c, sha256=sha256), lookups.of(c, sha256))
 
 
 async def listing(request: web.Request) -> web.Response:
@@ -53,11 +55,12 @@ async def listing(request: web.Request) -> web.Response:
 
 
 async def one(request: web.Request) -> web.Response:
-    """One model: what it is and on what evidence, every name it was dropped under, and its links."""
+    """One model: what it is and on what evidence, every name it was dropped under, its links, and what CivitAI says of it."""
     it = await _meant(request)
     row = it.rows[0]
     shown = [views.link(r) for r in it.links]
-    return views.answer({**views.model(row), "facts": views.facts(row.facts), "names": it.names, "links": shown})
+    more = {"facts": views.facts(row.facts), "names": it.names, "links": shown, "civitai": views.lookup(it.lookup)}
+    return views.answer({**views.model(row), **more})
 
 
 async def one_model(request: web.Request) -> ModelRow:

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from ..rules.terms import Job
 from ..store.codec import printable
+from ..store.lookups import LookupRow
 from ..store.rows import AsideRow, DatasetRow, FileRow, HistoryRow, ItemRow, LinkRow, ModelRow, WatchRow
 from .ports import DaemonStatus, Event
 
@@ -189,6 +190,18 @@ def history(r: HistoryRow) -> View:
         "undoable": r.undoable and r.undone is None,
         "undone": r.undone,
     }
+
+
+def lookup(r: LookupRow | None) -> View | None:
+    """What CivitAI says of a content: None when it was never asked, `known` false when it has no such file."""
+    if r is None or r.at is None:
+        return None
+    p = r.published
+    found = None if p is None else {
+        "name": p.name, "version": p.release, "type": p.type, "base": p.base, "file": p.file, "words": list(p.words), "nsfw": p.nsfw,
+        "page": p.page, "model_id": p.model, "version_id": p.version,
+    }  # fmt: skip
+    return {"at": r.at, "known": p is not None, "note": r.note, **(found or {})}
 
 
 def happening(r: HistoryRow) -> Event:

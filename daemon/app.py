@@ -19,6 +19,7 @@ import structlog
 from aiohttp import web
 
 from ..api.app import build
+from ..api.lookup import LOOKUP, Lookup
 from ..api.plan import PLANS
 from ..api.ports import FaceSettings
 from ..api.targets import TARGETS, Targets
@@ -40,7 +41,9 @@ from .feed import Feed
 from .house import House
 from .instance import Instance
 from .intake import Intake
-from .lanes import Lanes, Tick
+from .lanes import Lanes, Run, Tick
+from .lookups import KEY as LOOK_UP
+from .lookups import Lookups
 from .notify import Notifier, watchdog_beat
 from .notify import feed as feed_watchdog
 from .performing import Performer
@@ -102,7 +105,7 @@ def _on_signals(meant: Mapping[str, Callable[[], None]]) -> None:
 
 
 def _set_up_logs(config: Config) -> None:
-    secrets = [config.server.api_key, *(app.auth for app in config.apps.values())]
+    secrets = [config.server.api_key, config.civitai.token, *(app.auth for app in config.apps.values())]
     rules = [rule for pipeline in config.pipelines.values() for rule in pipeline.rules]
     addresses = [action.text("url") for rule in rules for action in rule.do if action.verb == "webhook"]  # these may hold a token
     logs.set_up(config.log.format, config.log.level, (*(secret.reveal() for secret in secrets if secret), *addresses))
@@ -175,14 +178,8 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     intake = Intake(house, conveyor)
     performer = Performer(house, projection.ask, intake.touch)
     reclassifier = Reclassifier(house, projection.ask)
-
-    async def perform(job: Job, tick: Tick) -> None:
-        if VERB in job.payload:
-            await reclassifier.perform(job, tick)
-            return
-        await (blobs.readopt if "blob" in job.payload else performer.perform)(job, tick)
-
-    lanes = Lanes(house, feed, perform)
+    lookups = Lookups(house, reclassifier.refine)
+    lanes = Lanes(house, feed, _work(blobs, performer, reclassifier, lookups))
     house.store.on_jobs = lanes.wake
     recovery = Recovery(house, performer)
     await _recover(house, recovery)
@@ -202,6 +199,7 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
         projection.ask()
 
     reloader = Reloader(house, apply, os.environ)
+        lookups.follow()
     pulse = Pulse(house.store, lambda: running.tasks, intake.silent)
     control = running.control = Control(house, intake, conveyor, lanes, started, reloader, pulse, projection.ask)
     running.spawn(feed.pump(), "feed")
@@ -212,8 +210,9 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     running.closers.append(crew.stop)
     undoer = Undertakings(house.store, Undoer(house, performer, projection, intake.touch))
     running.closers.append(undoer.stop)
+    running.spawn(lookups.run(), "lookups")
     why = Whereabouts(house, intake.waiting)
-    running.url = await _face(house, control, Deploying(house, projection, telling), undoer, why, feed, running)
+    running.url = await _face(house, control, Deploying(house, projection, telling), undoer, why, lookups, feed, running)
     running.spawn(intake.run(), "intake")
     running.spawn(intake.compare(), "compare")
     await intake.start()
@@ -232,6 +231,21 @@ async def _recover(house: House, recovery: Recovery) -> None:
     """What a crash left is finished before anything new begins."""
     await _remember_watches(house, house.config)
     await _forget_watches(house)
+def _work(blobs: Blobs, performer: Performer, reclassifier: Reclassifier, lookups: Lookups) -> Run:
+    """What each job is done by, told by its payload."""
+
+    async def perform(job: Job, tick: Tick) -> None:
+        if VERB in job.payload:
+            await reclassifier.perform(job, tick)
+        elif LOOK_UP in job.payload:
+            await lookups.perform(job, tick)
+        else:
+            await (blobs.readopt if "blob" in job.payload else performer.perform)(job, tick)
+            lookups.noticed(job)
+
+    return perform
+
+
     mended = await recovery.start()
     back = await house.store.write(jobs.void_leases)
     if mended or back:
@@ -268,7 +282,9 @@ async def _service(running: _Running, notifier: Notifier, hup: asyncio.Event) ->
         notifier.ready(line())
 
 
-async def _face(house: House, control: Control, targets: Targets, undoer: Undo, why: Why, feed: Feed, running: _Running) -> str:
+async def _face(
+    house: House, control: Control, targets: Targets, undoer: Undo, why: Why, lookup: Lookup, feed: Feed, running: _Running
+) -> str:
     """Listen; returns the URL."""
     server = house.config.server
     key = server.api_key.reveal() if server.api_key else None
@@ -282,6 +298,7 @@ async def _face(house: House, control: Control, targets: Targets, undoer: Undo, 
     await runner.setup()
     site = web.TCPSite(runner, server.host, server.port)
     await site.start()
+    face[LOOKUP] = lookup
     running.closers.append(runner.cleanup)
     port = runner.addresses[0][1]
     host = f"[{server.host}]" if ":" in server.host else server.host

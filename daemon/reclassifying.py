@@ -82,24 +82,28 @@ class Reclassifier:
 
     # ------------------------------------------------------------ one model
 
-    async def refine(self, sha256: str, said: Sequence[Evidence] | None = None, origin: str = "civitai") -> Change | None:
+    async def refine(
+        self, sha256: str, said: Sequence[Evidence] | None = None, origin: str = "civitai", unit: int | None = None
+    ) -> Change | None:
         """Ask again what a content is, with what `origin` says of it now in place of what it said before (None: leave that).
 
-        Records, history and links follow. None when nothing changes, or no model has this content. Never raises for a file that is gone.
+        Records, history and links follow. `unit` is a file of it that was decided before all that was known: if it is held, it is
+        decided again though the content is what it was. None when nothing changes, or no model has this content. Never raises for a
+        file that is gone.
         """
         house = self._house
         if await house.store.read(models.get, sha256) is None:
             return None
         if said is not None:
             await house.store.write(headers.say, sha256, origin, said, house.store.now())
-        return await self._again(sha256, dry=False)
+        return await self._again(sha256, dry=False, unit=unit)
 
     async def look(self, sha256s: Iterable[str], dry: bool = False) -> list[Change]:
         """Ask again what these contents are; the changes. `dry`: nothing is written."""
         found = [await self._again(sha256, dry) for sha256 in sha256s]
         return [change for change in found if change is not None]
 
-    async def _again(self, sha256: str, dry: bool) -> Change | None:
+    async def _again(self, sha256: str, dry: bool, unit: int | None = None) -> Change | None:
         store = self._house.store
         row, kept, units = await store.db.read(
             lambda c: (models.get(c, sha256), headers.get(c, sha256), models.units_of(c, sha256))
@@ -112,26 +116,27 @@ class Reclassifier:
         if dry:
             word = await store.read(models.word_of, sha256)
             return _change(row, _with_word(looked.facts, *word))
-        change, asked = await store.db.write(lambda c: self._write(c, looked))
+        change, asked = await store.db.write(lambda c: self._write(c, looked, unit))
         if asked:
             store.on_jobs()
         if change is not None:
             self._ask(sha256)
         return change
 
-    def _write(self, c: sqlite3.Connection, looked: _Looked) -> tuple[Change | None, bool]:
+    def _write(self, c: sqlite3.Connection, looked: _Looked, late: int | None = None) -> tuple[Change | None, bool]:
         """All that one verdict changes; also whether jobs were queued."""
         row, now = looked.row, self._house.store.now()
         if looked.fresh or looked.header.version != table_version() or looked.header.verdict != _verdict(looked.facts):
             headers.keep(c, replace(looked.header, version=table_version(), verdict=_verdict(looked.facts)), now)
         type, base = models.word_of(c, row.sha256)
         facts = _with_word(looked.facts, type, base)
-        if codec.dumps(facts) == row.facts:
+        same = codec.dumps(facts) == row.facts
+        if same and late is None:
             return None, False
         models.redescribe(c, row.sha256, facts)
         change, queued = _change(row, facts), False
         for unit in models.units_of(c, row.sha256):
-            if unit.id in looked.files:
+            if unit.id in looked.files and (not same or unit.id == late):
                 queued |= self._decide_again(c, unit, looked.files[unit.id], type, base)
         if change is not None:
             line = Happening("set", None, VERB, "done", note=change.text(), sha256=row.sha256)

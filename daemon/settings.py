@@ -124,8 +124,8 @@ class CivitaiSettings(Section):
         Whole, Field(description="contents asked for in one request; the site takes 10000 at most", ge=1, le=10_000)
     ] = 100
     timeout: Annotated[Duration, Field(description="how long one request may take", gt=0, le=600)] = 20.0
-    remember: Annotated[Duration, Field(description="what it says of a file is asked for again after this")] = 30 * DAY
-    remember_unknown: Annotated[Duration, Field(description="the same for a file that it does not know")] = 7 * DAY
+    remember: Annotated[Duration, Field(description="what it says of a file is asked for again after this", ge=3600)] = 30 * DAY
+    remember_unknown: Annotated[Duration, Field(description="the same for a file that it does not know", ge=3600)] = 7 * DAY
 
     @model_validator(mode="after")
     def _token_is_one_word(self) -> Self:

@@ -44,7 +44,8 @@ class Trouble(StrEnum):
     SILENT = "silent"  # nothing within the time-out
     UNREACHABLE = "unreachable"  # no name, no route, no TLS
     NOWHERE = "nowhere"  # 404 without JSON: the address is not CivitAI's
-    ODD = "odd"  # an answer that is no JSON, too large, redirected elsewhere, or of a status that says nothing
+    LARGE = "large"  # an answer beyond the bound
+    ODD = "odd"  # an answer that is no JSON, redirected elsewhere, or of a status that says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +209,7 @@ class Civitai:
 
     async def _body(self, answer: aiohttp.ClientResponse, where: str) -> _Body | Failed:
         """The JSON of an answer; a web page, half an answer or one that is too large is a failure."""
-        too_large = Failed(Trouble.ODD, f"{where} answered with more than {BODY >> 20} MiB", passing=False)
+        too_large = Failed(Trouble.LARGE, f"{where} answered with more than {BODY >> 20} MiB", passing=False)
         if (answer.content_length or 0) > BODY:
             return too_large
         data = bytearray()

@@ -7,7 +7,7 @@ a while, so that nothing is asked twice for no reason; only digests of single fi
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..rules.terms import Published
@@ -83,9 +83,26 @@ def published(c: sqlite3.Connection, sha256: str) -> Published | None:
     return row.published if row else None
 
 
+def late(c: sqlite3.Connection, file_ids: Collection[int]) -> list[tuple[int, str]]:
+    """(id, SHA-256) of those of these files that are held although CivitAI has said what they are."""
+    rows = c.execute(
+        """SELECT f.id, f.sha256 FROM json_each(?) given JOIN files f ON f.id = given.value JOIN lookups l ON l.sha256 = f.sha256
+           WHERE f.state = 'held' AND l.published IS NOT NULL ORDER BY f.id""",
+        (dumps(sorted(file_ids)),),
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
 def counts(c: sqlite3.Connection) -> tuple[int, int]:
     """How many contents CivitAI knows, and how many it does not."""
     known, unknown = c.execute(
         "SELECT count(published), count(*) - count(published) FROM lookups WHERE at IS NOT NULL"
     ).fetchone()
     return known, unknown
+
+
+def hurry(c: sqlite3.Connection, key: str, at: float) -> int | None:
+    """Let the open job of a key run at a time, though it was put off for longer; its id, None when there is none."""
+    c.execute("UPDATE jobs SET run_at=? WHERE key=? AND state='queued' AND run_at>?", (at, key, at))
+    row = c.execute("SELECT id FROM jobs WHERE key=? AND state IN ('queued','running','paused')", (key,)).fetchone()
+    return row[0] if row else None

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import click
 
 from .common import ask, clean, config_option, json_option, print_json, print_table, rows, size, stop
+from .lookup import lines, lookup
 
 
 @click.group(invoke_without_command=True)
@@ -96,6 +97,8 @@ def show(model: str, as_json: bool) -> None:
     ):
         if answer.get(key) is not None:
             click.echo(clean(f"{key:12} {answer[key]}"))
+    for line in lines(answer):
+        click.echo(line)
     facts = answer.get("facts")
     evidence = facts.get("evidence") if isinstance(facts, dict) else None
     for e in evidence if isinstance(evidence, list) else ():
@@ -128,3 +131,6 @@ def set_type(model: str, type: str | None, base: str | None, as_json: bool) -> N
         print_json(answer)
     else:
         click.echo(clean(f"{answer['name']}: {answer['type']} {answer['base']}"))
+
+
+models.add_command(lookup)

@@ -30,8 +30,10 @@ def test_nobody_is_asked_unless_told_so() -> None:
 def test_all_of_it_is_read() -> None:
     """Times in seconds, the token as a secret without the line end that a file gave it."""
     text = 'civitai: {enabled: true, url: "http://127.0.0.1:9/", token: "${T}", batch: 7, timeout: 1 s,'
-    text += " remember: 1 h, remember_unknown: 5 s}"
-    assert config(text, T=f"{TOKEN} ").civitai == CivitaiConfig(True, "http://127.0.0.1:9", Secret(TOKEN), 7, 1.0, 3600.0, 5.0)
+    text += " remember: 1 day, remember_unknown: 1 h}"
+    assert config(text, T=f"{TOKEN} ").civitai == CivitaiConfig(
+        True, "http://127.0.0.1:9", Secret(TOKEN), 7, 1.0, 86_400.0, 3600.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -42,6 +44,7 @@ def test_all_of_it_is_read() -> None:
         ("civitai: {batch: 0}", "at least"),
         ("civitai: {batch: 10001}", "at most"),
         ("civitai: {timeout: 0}", "more than"),
+        ("civitai: {remember: 5 s}", "at least"),
         ("civitai: {tokens: x}", "token"),
         (f'civitai: {{token: "{TOKEN} or so"}}', "one word"),
         (f'civitai: {{token: "{TOKEN}\\nX-Header: 1"}}', "one word"),
