@@ -19,7 +19,6 @@ from ..handlers import disk, hashing
 from ..handlers.store import Store as Keep
 from ..handlers.store import files_below
 from ..handlers.task import Task
-from ..rules.identify import identify
 from ..rules.layouts import built_in_layouts, layout_of
 from ..rules.terms import Action, Digests, Facts, Job, Lane, Prepared, Stamp, Target
 from ..store import blobs, history, jobs, models
@@ -28,6 +27,7 @@ from ..store.history import Happening, tell
 from ..store.jobs import NewJob
 from ..store.rows import ModelRow
 from ..store.store import Entry
+from .header_worker import identify
 from .house import House
 
 QUIET = 10.0  # seconds without a change before a changed blob is read

@@ -22,7 +22,7 @@ import structlog
 
 from ..handlers import disk
 from ..handlers.table import HANDLERS
-from ..rules.identify import identify, known_as
+from ..rules.identify import known_as
 from ..rules.pipeline import decide
 from ..rules.readers.folders import siblings
 from ..rules.terms import (
@@ -48,6 +48,7 @@ from ..store.renames import Twin
 from . import renames
 from .errands import most_tries
 from .foresight import Foresight, Ground
+from .header_worker import identify
 from .house import House
 from .readback import read_back
 

@@ -19,12 +19,13 @@ from typing import Self
 from urllib.parse import quote
 
 from ..rules.explain import Explanation, explanation
-from ..rules.identify import identify, known_as, model_folder
+from ..rules.identify import known_as, model_folder
 from ..rules.ignores import Ignores
 from ..rules.pipeline import decide
 from ..rules.terms import Facts, Known, Mode, Stamp, Watch
 from ..rules.units import unit_of, units
 from .config import Config
+from .header_worker import identify
 from .instance import find
 
 DATABASE = "dropdock.db"

@@ -16,10 +16,11 @@ from pathlib import Path
 import xxhash
 
 from ..handlers import hashing
-from ..rules.identify import identify, model_folder
+from ..rules.identify import model_folder
 from ..rules.ignores import Ignores
 from ..rules.terms import Condition, Facts, Kind
 from ..rules.units import units
+from .header_worker import identify
 
 SURE = 0.6  # the confidence from which the built-in inbox rule stores and links
 THREADS = 8  # headers are read from many files at once: it is the disk that is waited for

@@ -304,7 +304,9 @@ def walk(file: Readable) -> Pickled | Damaged:
             if count > MAX_OPCODES or len(machine.stack) > MAX_STACK:
                 return Damaged("pickle-too-large", f"the pickle has more than {MAX_OPCODES} instructions")
             machine.step(opcode.name, arg)
-    except (ValueError, OverflowError, MemoryError) as error:
+    except MemoryError:
+        return Damaged("pickle-too-large", "the pickle wants more memory than it may have")
+    except (ValueError, OverflowError) as error:
         if not machine.globals or not any(judge(g) is Condition.UNSAFE for g in machine.globals):
             return Damaged("bad-pickle", f"the pickle is damaged: {str(error)[:80]}")
         # what comes before the damage would already have run, so the verdict on it stands
