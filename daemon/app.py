@@ -52,6 +52,7 @@ from .projection import Projection
 from .pulse import Pulse
 from .reclassifying import VERB, Reclassifier
 from .recovery import Recovery
+from .redeciding import redecide
 from .reload import Reloader
 from .telling import Telling
 from .undertakings import Undertakings
@@ -193,6 +194,8 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
         old, house.config = house.config, config
         await intake.follow(old.watches)
         await _forget_watches(house)
+        for name in await redecide(house):
+            intake.doubt(name, "its rules changed")
         _set_up_logs(config)
         crew.resize(config.lanes)
         upkeep.follow()
@@ -213,6 +216,7 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     running.spawn(lookups.run(), "lookups")
     why = Whereabouts(house, intake.waiting)
     running.url = await _face(house, control, Deploying(house, projection, telling), undoer, why, lookups, feed, running)
+    await redecide(house)  # before the first comparison of each watch
     running.spawn(intake.run(), "intake")
     running.spawn(intake.compare(), "compare")
     await intake.start()

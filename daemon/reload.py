@@ -18,7 +18,7 @@ import structlog
 from ..api.ports import Reload
 from ..rules.conditions import Group, Question
 from ..rules.explain import shown
-from ..rules.pipeline import Rule
+from ..rules.pipeline import Pipeline, Rule
 from ..rules.terms import Target, Watch
 from .config import AppAddress, Config, ConfigError, Secret, load
 from .house import House
@@ -175,6 +175,11 @@ def _plain(value: object, name: str) -> object:
 
 def _options(options: Mapping[str, object]) -> dict[str, object]:
     return {name: _plain(value, name) for name, value in options.items()}
+
+
+def rules_of(pipeline: Pipeline) -> list[dict[str, object]]:
+    """What the rules of a pipeline say, as plain values; the same for every text that means the same."""
+    return [_rule(rule) for rule in pipeline.rules]
 
 
 def _rule(rule: Rule) -> dict[str, object]:
