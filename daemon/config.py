@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from ..handlers.task import UnpackLimits
+from ..rules.confidence import Bands
 from ..rules.document import Document, Problem, Value, Where, describe, nearest, parse
 from ..rules.grammar import Context, read_pipelines
 from ..rules.pipeline import Pipeline
@@ -27,6 +28,7 @@ from .engines import ENGINES, LATER_ENGINES
 from .forms import Around, NotText, Wrong
 from .settings import SECTIONS, TOP, CivitaiSettings, Settings, WatchSettings
 
+DEFAULT_BANDS = Bands()
 CONFIG_VARIABLE = "DROPDOCK_CONFIG"
 SECRETS = ("api_key", "auth", "token")  # settings whose value is never shown
 
@@ -121,6 +123,7 @@ class Config:
     log: Log = field(default_factory=Log)
     apps: Mapping[str, AppAddress] = field(default_factory=dict)  # by target: those that are told of new files
     civitai: CivitaiConfig = field(default_factory=CivitaiConfig)
+    bands: Bands = field(default_factory=Bands)  # the words for how sure the answer about a model is
 
 
 class ConfigError(Exception):
@@ -193,7 +196,8 @@ class _Loader:
         value = {key: item for key, item in value.items() if item is not None}  # `watch:` alone is as good as not written
         settings = self.settings(value)
         captioners = self.captioners(value.get("captioners"))
-        pipelines = self.pipelines(pipelines_value, captioners, value.get("targets"))
+        bands = DEFAULT_BANDS if settings is None else Bands(settings.identify.sure, settings.identify.probable)
+        pipelines = self.pipelines(pipelines_value, captioners, value.get("targets"), bands)
         if settings is None:
             raise ConfigError(self.ordered())
         config = self.build(settings, captioners, pipelines)
@@ -305,13 +309,13 @@ class _Loader:
                     self.refused(detail, where)
         return CaptionerConfig(name, str(engine), options)
 
-    def pipelines(self, value: Value, captioners: Mapping[str, object], targets: Value) -> dict[str, Pipeline]:
+    def pipelines(self, value: Value, captioners: Mapping[str, object], targets: Value, bands: Bands) -> dict[str, Pipeline]:
         """The built-in pipelines, each replaced by the written one of its name, and the others that are written."""
         names = {"captioners": tuple(captioners), "targets": tuple(targets) if isinstance(targets, dict) else ()}
-        context = Context(names, self.around.home.as_posix())
+        context = Context(names, self.around.home.as_posix(), bands)
         written, problems = read_pipelines(self.document, ("pipelines",), value, context)
         self.problems += problems
-        return {**built_in_pipelines(), **written}
+        return {**built_in_pipelines(bands), **written}
 
     # ------------------------------------------------------------ building
 
@@ -338,6 +342,7 @@ class _Loader:
             source=self.source,
             log=Log(s.log.format, s.log.level),
             civitai=_civitai(s.civitai),
+            bands=Bands(s.identify.sure, s.identify.probable),
         )
 
     def check(self, config: Config, written: int) -> None:
@@ -358,10 +363,10 @@ class _Loader:
         return Watch("inbox", self.around.home / "dropdock" / "inbox", Mode.INBOX, "inbox")
 
 
-def built_in_pipelines() -> dict[str, Pipeline]:
+def built_in_pipelines(bands: Bands = DEFAULT_BANDS) -> dict[str, Pipeline]:
     """The pipelines of somebody who wrote none (rules/tables/pipelines.yaml)."""
     document = parse((files("dropdock.rules") / "tables" / "pipelines.yaml").read_text("utf-8"), "pipelines.yaml")
-    found, problems = read_pipelines(document, (), document.value, Context({"captioners": ("basic",)}))
+    found, problems = read_pipelines(document, (), document.value, Context({"captioners": ("basic",)}, bands=bands))
     assert not document.problems and not problems, "the package's own table is broken"
     return found
 

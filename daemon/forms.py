@@ -19,7 +19,7 @@ from ..rules.captions import EXISTING, KINDS, PAIR
 from ..rules.conditions import TYPES
 from ..rules.document import describe, nearest
 from ..rules.layouts import CUSTOM, built_in_layouts, folder_path
-from ..rules.measures import parse_duration, parse_number, parse_size, show_duration, show_size
+from ..rules.measures import parse_duration, parse_number, parse_share, parse_size, show_duration, show_size
 from ..rules.terms import Mode
 
 LOG_FORMATS = ("auto", "console", "json")
@@ -179,6 +179,7 @@ Flag = Annotated[bool, BeforeValidator(_flag), Form("true or false")]
 Whole = Annotated[int, BeforeValidator(_whole), Form("whole number")]
 MaybeWhole = Annotated[int | None, BeforeValidator(lambda v: None if v is None else _whole(v)), Form("whole number")]
 Number = Annotated[float, BeforeValidator(lambda v: _measured(parse_number, v)), Form("number", "{:g}".format)]
+Share = Annotated[float, BeforeValidator(lambda v: _measured(parse_share, v)), Form("number from 0 to 1", "{:g}".format)]
 Duration = Annotated[float, BeforeValidator(lambda v: _measured(parse_duration, v)), Form("duration", show_duration)]
 MaybeDuration = Annotated[
     float | None, BeforeValidator(lambda v: None if v is None else _measured(parse_duration, v)), Form("duration")

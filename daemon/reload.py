@@ -79,6 +79,7 @@ def effective(config: Config) -> dict[str, object]:
     shown: dict[str, object] = {"source": None if config.source is None else str(config.source)}
     shown |= {name: _plain(getattr(config, name), name) for name in ("data_dir", "hub", "datasets", "trash", "free_space")}
     shown |= {name: _plain(getattr(config, name), name) for name in ("server", "log", "limits", "lanes", "civitai")}
+    shown["identify"] = _plain(config.bands, "identify")
     shown["watch"] = {w.name: _plain(w, "watch") for w in config.watches}
     shown["targets"] = {t.name: {**_target(t), **_app(config.apps.get(t.name))} for t in config.targets}
     shown["captioners"] = {c.name: {"engine": c.engine, **_options(c.options)} for c in config.captioners.values()}

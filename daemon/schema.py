@@ -32,6 +32,7 @@ _FORMS: Mapping[str, Schema] = {
     "true or false": {"type": "boolean"},
     "whole number": {"type": "integer"},
     "number": {"type": "number"},
+    "number from 0 to 1": {"type": "number"},
     "duration": {"type": ["string", "number"], "examples": ["2 s", "15 min", "14 days"]},
     "size": {"type": ["string", "number"], "examples": ["10 MB", "20 GB"]},
     "inbox, library or dataset": {"enum": list(Mode)},

@@ -31,6 +31,7 @@ from .forms import (
     ModeWord,
     Number,
     Section,
+    Share,
     Size,
     Text,
     Texts,
@@ -114,6 +115,19 @@ class LogSettings(Section):
     level: Annotated[LevelWord, Field(description="the least that is said")] = "info"
 
 
+class IdentifySettings(Section):
+    """The words for how sure the answer about a model is."""
+
+    sure: Annotated[Share, Field(description="confidence from which a model is called sure")] = 0.9
+    probable: Annotated[Share, Field(description="confidence from which it is called probable; not above `sure`")] = 0.6
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.probable > self.sure:
+            raise Wrong(f"`probable` is above `sure`: expected at most {self.sure:g}", f"{self.probable:g}")
+        return self
+
+
 class CivitaiSettings(Section):
     """Asking CivitAI what it says of models, by their SHA-256."""
 
@@ -148,6 +162,7 @@ class Settings(Section):
     limits: LimitSettings = LimitSettings()
     lanes: LaneSettings = LaneSettings()
     log: LogSettings = LogSettings()
+    identify: IdentifySettings = IdentifySettings()
     civitai: CivitaiSettings = CivitaiSettings()
     captioners: Mapping[str, Mapping[str, object]] = Field(default_factory=dict)
 
@@ -159,6 +174,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "limits": LimitSettings,
     "lanes": LaneSettings,
     "log": LogSettings,
+    "identify": IdentifySettings,
     "civitai": CivitaiSettings,
 }
 TOP = (*Settings.model_fields, "pipelines")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePath
 
+from .confidence import BANDS
 from .globs import Pattern
 from .measures import Comparison, Measure, show_duration, show_size
 from .terms import Check, Condition, Facts, Kind, Known, ModelFacts
@@ -154,7 +155,8 @@ _ROWS = (
     _row("variant", Form.PATTERN, _axis("variant"), "schnell", "variant of a model's base"),
     _row("subfamily", Form.PATTERN, _axis("subfamily"), "pony", "subfamily of a model's base"),
     ConditionForm(
-        "confidence", Form.COMPARISON, "how sure type and base are, 0 to 1", '">= 0.6"', _confidence, measure=Measure.SHARE
+        *("confidence", Form.COMPARISON, f"how sure type and base are, 0 to 1, or {', '.join(BANDS)}", '">= 0.6"', _confidence),
+        measure=Measure.SHARE,
     ),
     ConditionForm(
         "condition", Form.WORD, "how far the file can be trusted", "ok", lambda a: (a.facts.condition,), tuple(Condition)

@@ -8,8 +8,35 @@ result is between 0 and 1 whatever is given. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
+from .measures import Bound, Comparison
 from .terms import Evidence
+
+SURE, PROBABLE, GUESS = BANDS = ("sure", "probable", "guess")  # from the surest down
+
+
+@dataclass(frozen=True, slots=True)
+class Bands:
+    """Where the words for a confidence begin, 0 to 1: sure from `sure` on, probable from `probable` on, else a guess."""
+
+    sure: float = 0.9
+    probable: float = 0.6
+
+    def word(self, confidence: float) -> str:
+        """The word for a confidence. Pure."""
+        return SURE if confidence >= self.sure else PROBABLE if confidence >= self.probable else GUESS
+
+    def comparison(self, word: str) -> Comparison | None:
+        """The word as a question to a confidence; None for another word. Pure."""
+        asked = word.strip().casefold()
+        bounds = {
+            SURE: (Bound(">=", self.sure),),
+            PROBABLE: (Bound(">=", self.probable), Bound("<", self.sure)),
+            GUESS: (Bound("<", min(self.probable, self.sure)),),
+        }.get(asked)
+        return None if bounds is None else Comparison(bounds, asked)
+
 
 GROUPS = {
     "structure": "structure",

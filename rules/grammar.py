@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 
 from .actions import ACTIONS, ON_ERROR, PLACEHOLDERS, ActionForm, ParamForm, ParamRow, unknown_placeholders
 from .conditions import CONDITIONS, ConditionForm, Form, Group, Question
+from .confidence import BANDS, Bands
 from .document import Document, Problem, Value, Where, describe, nearest
 from .globs import Pattern, compile_pattern, fold
-from .measures import Comparison, parse_comparison, parse_duration, parse_number, parse_size
+from .measures import Comparison, Measure, parse_comparison, parse_duration, parse_number, parse_size
 from .pipeline import Pipeline, Rule
 from .terms import Action, Kind, Param
 
@@ -27,10 +28,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the words of a rule may refer to, and the home that `~` stands for in a path pattern ("" leaves it)."""
+    """What the words of a rule may refer to, the home that `~` stands for in a path pattern ("" leaves it), and what words mean."""
 
     names: Mapping[str, Collection[str]] = field(default_factory=dict)  # captioners, targets
     home: str = ""
+    bands: Bands = field(default_factory=Bands)  # what `confidence: sure` means
 
 
 def read_pipelines(
@@ -157,7 +159,12 @@ class _Reader:
         return Group("not", (Group("any", parts),)) if key == "not" else Group(key, parts)
 
     def comparison(self, where: Where, value: Value, row: ConditionForm) -> Comparison | None:
-        return self.parsed(where, value, lambda v: parse_comparison(v, row.measure))
+        if row.measure is not Measure.SHARE or not isinstance(value, str) or not value.strip().isalpha():
+            return self.parsed(where, value, lambda v: parse_comparison(v, row.measure))
+        found = self.context.bands.comparison(value)
+        if found is None:
+            self.wrong(where, f"expected {row.form}, or one of {', '.join(BANDS)}", repr(value), nearest(value, BANDS))
+        return found
 
     def pattern(self, where: Where, value: Value, row: ConditionForm) -> Pattern | None:
         text = self.text(where, value)

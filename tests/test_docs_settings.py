@@ -75,7 +75,7 @@ def test_the_example_loads_and_shows_the_defaults() -> None:
     example = read(EXAMPLE, Path("/home/me/config.yaml"), ENV)
     plain = read("", None, ENV)
     assert example.pipelines == built_in_pipelines()
-    for name in ("hub", "datasets", "trash", "free_space", "server", "limits", "lanes"):
+    for name in ("hub", "datasets", "trash", "free_space", "server", "limits", "lanes", "bands"):
         assert getattr(example, name) == getattr(plain, name), name
     assert {row.key.rsplit(".", 1)[-1] for row in table()} <= set(re.findall(r"\b([a-z_]+):", EXAMPLE))
     assert example.captioners["basic"] == plain.captioners["basic"]

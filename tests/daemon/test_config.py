@@ -270,3 +270,18 @@ def test_any_tree_loads_or_is_refused(tree: dict[str, object]) -> None:
         assert error.problems
         return
     assert config.watches
+
+
+def test_the_bands_of_confidence_are_ordered_shares() -> None:
+    """They are taken over into the rules by their words; out of order, or beyond 1, they are a mistake in its place."""
+    rules = "pipelines: {inbox: [{when: {confidence: probable}, do: store}]}"
+    config = read(f"identify: {{sure: 0.95, probable: 0.7}}\n{rules}", None, ENV)
+    assert (config.bands.sure, config.bands.probable) == (0.95, 0.7)
+    (asked,) = config.pipelines["inbox"].rules[0].when[0].comparisons
+    assert [asked.holds(x) for x in (0.69, 0.7, 0.94, 0.95)] == [False, True, True, False]
+    assert mistakes("identify: {sure: 0.5}") == [
+        "c.yaml:1:11: identify: `probable` is above `sure`: expected at most 0.5, not 0.6"
+    ]
+    (told,) = mistakes("identify: {sure: 60}")
+    assert "identify.sure: expected a number from 0 to 1" in told
+    assert "identify.shure" in mistakes("identify: {shure: 1}")[0]

@@ -3,6 +3,7 @@
 from importlib.resources import files
 
 import pytest
+from dropdock.rules.confidence import Bands
 from dropdock.rules.document import Document, parse
 from dropdock.rules.grammar import Context, read_pipelines
 from dropdock.rules.pipeline import Pipeline
@@ -188,3 +189,18 @@ def test_what_would_reach_too_far_is_refused(text: str, said: str) -> None:
     """No way upwards, no other protocol, no unknown word: each is said with its place."""
     _, problems = read(f"p:\n  - do: [{{{text}}}]\n")
     assert len(problems) == 1 and said in problems[0], problems
+
+
+def test_a_confidence_may_be_asked_for_by_its_word() -> None:
+    """`confidence: sure`, or several words, mean the bands of the settings; a word that is none is a mistake with its mend."""
+    text = "p: [{when: {confidence: [Sure, probable]}, do: store}, {when: {confidence: guess}, do: []}]"
+    document = parse(text, "c.yaml")
+    pipelines, problems = read_pipelines(document, (), document.value, Context(bands=Bands(0.8, 0.7)))
+    assert not problems
+    first, second = (rule.when[0].comparisons for rule in pipelines["p"].rules)
+    assert [any(c.holds(x) for c in first) for x in (0.9, 0.8, 0.75, 0.7, 0.69)] == [True, True, True, True, False]
+    assert [any(c.holds(x) for c in second) for x in (0.7, 0.69, 0.0)] == [False, True, True]
+    _, problems = read("p: [{when: {confidence: shure}, do: store}]")
+    assert problems == [
+        "c.yaml:1:25: p[0].when.confidence: expected a comparison, or one of sure, probable, guess, not 'shure' (did you mean sure?)"
+    ]
