@@ -14,7 +14,7 @@ from .keys import STORE
 from .problems import Refused
 from .queries import Query, json_object
 
-MOST = 1000  # models that one request may name
+MOST = 500  # models that one request may name: full digests of them fit into a body
 
 
 @dataclass(frozen=True, slots=True)
