@@ -26,6 +26,7 @@ from .hashing import CHUNK, new_sha256
 from .stamps import Changed as Changed
 from .stamps import stamp as stamp
 from .stamps import stamp_of as stamp_of
+from .volumes import mount_below as mount_below
 
 OWN = ".dropdock"  # our folder at every root: staging, trash, quarantine
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)  # what link(2) says where hard links cannot be
@@ -52,19 +53,6 @@ def own_folder(root: Path, place: str, *parts: str) -> Path:
     """`<root>/.dropdock/<place>/...`, made. place is staging, trash or quarantine."""
     folder = root.joinpath(OWN, place, *parts)
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def mount_below(root: Path, folder: Path) -> Path:
-    """The deepest mount point between a root and a folder below it (links followed), or the root when both are on one volume.
-
-    A folder that is not there counts as being on the volume of its parents.
-    """
-    here = _device_at(folder)
-    if folder == root or here == _device_at(root):
-        return root
-    while folder.parent != root and _device_at(folder.parent) == here:
-        folder = folder.parent
     return folder
 
 

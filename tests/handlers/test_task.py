@@ -37,7 +37,9 @@ from pictures_made import picture
 desk = Desk(Path(sys.argv[1]))
 usb = desk.inbox / "usb"
 usb.mkdir()
-if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", usb]).returncode:
+other = desk.inbox.parent / "other"
+other.mkdir()
+if subprocess.run(["mount", "--bind", other, usb] if sys.argv[3] == "bind" else ["mount", "-t", "tmpfs", "tmpfs", usb]).returncode:
     sys.exit(77)
 before = {name: desk.put(f"usb/sub/{name}", data) for name, data in
           {"a.png": picture(1), "half.png": picture(2)[:1500], "m.bin": b"some bytes"}.items()}
@@ -51,14 +53,15 @@ print(json.dumps([ends, [str(p) for p in desk.staging_left()]]))
 """
 
 
-def test_what_is_dropped_onto_a_volume_mounted_in_the_inbox_is_taken_in(tmp_path):
-    """inbox/usb is another volume: pictures and models are copied, their originals and what is broken lie in the volume's own
-    trash and quarantine."""
+@pytest.mark.parametrize("kind", ["tmpfs", "bind"])
+def test_what_is_dropped_onto_a_volume_mounted_in_the_inbox_is_taken_in(tmp_path, kind):
+    """inbox/usb is another volume, or another folder of the same disk that is bound there (rename refuses that too): pictures and models
+    are copied, their originals and what is broken lie in the volume's own trash and quarantine."""
     unshare = shutil.which("unshare")
     if unshare is None or os.geteuid() != 0:
         pytest.skip("mounting needs root and unshare")
     made = subprocess.run(
-        [unshare, "-m", sys.executable, "-c", MOUNTED, str(tmp_path), str(Path(__file__).parents[1])],
+        [unshare, "-m", sys.executable, "-c", MOUNTED, str(tmp_path), str(Path(__file__).parents[1]), kind],
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     if made.returncode == 77 or "unshare failed" in made.stderr:
