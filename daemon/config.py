@@ -24,7 +24,7 @@ from ..rules.grammar import Context, read_pipelines
 from ..rules.pipeline import Pipeline
 from ..rules.terms import Lane, Mode, Param, Target, Watch
 from .config_check import check_civitai, check_folders, check_pipelines, check_server, check_watches
-from .engines import ENGINES, LATER_ENGINES
+from .engines import ENGINES
 from .forms import Around, NotText, Wrong
 from .settings import SECTIONS, TOP, CivitaiSettings, Settings, WatchSettings
 
@@ -296,8 +296,6 @@ class _Loader:
         if not isinstance(engine, str):
             message = f"expected `engine`: one of {', '.join(ENGINES)}"
             self.wrong((*where, "engine") if "engine" in value else where, message, describe(engine) if engine else "")
-        elif engine in LATER_ENGINES:
-            self.wrong((*where, "engine"), f"the engine {engine} is not in this version; there are {', '.join(ENGINES)}")
         elif engine not in ENGINES:
             near = nearest(engine, ENGINES)
             self.wrong((*where, "engine"), f"expected one of {', '.join(ENGINES)}", describe(engine), near)
@@ -373,7 +371,7 @@ def built_in_pipelines(bands: Bands = DEFAULT_BANDS) -> dict[str, Pipeline]:
 
 def _civitai(s: CivitaiSettings) -> CivitaiConfig:
     plain = s.model_dump(exclude={"url", "token"})
-    return CivitaiConfig(url=s.url or CivitaiConfig.url, token=Secret(s.token.strip()) if s.token else None, **plain)
+    return CivitaiConfig(url=s.url or CivitaiConfig().url, token=Secret(s.token.strip()) if s.token else None, **plain)
 
 
 def _named(watches: tuple[WatchSettings, ...]) -> tuple[Watch, ...]:

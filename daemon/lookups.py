@@ -93,7 +93,10 @@ class Lookups:
         for file_id, sha256 in await self._house.store.read(lookups.late, ended) if ended else ():
             await self._refine(sha256, None, unit=file_id)  # it came, or was held, without what was known of its content
         store, c = self._house.store, self._house.config.civitai
-        if c.enabled and store.now() >= self._refused_until and await store.read(lookups.waiting, _kept(c), store.now(), 1):
+        if not c.enabled or store.now() < self._refused_until:
+            return
+        waiting = await store.read(lookups.waiting, _kept(c), store.now(), 1)
+        if waiting:
             await store.enqueue(_job(BACKGROUND, self._limited_until - store.now()))
 
     async def order(self, sha256s: Sequence[str] | None) -> Ordered:

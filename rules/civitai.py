@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from .signatures import TABLES, load_yaml
 from .terms import Evidence, Published
@@ -77,9 +77,19 @@ def read_version(value: object, sha256: str, site: str = "") -> Published | Misf
     about = value.get("model")
     about = about if isinstance(about, dict) else {}
     page = f"{site.rstrip('/')}/models/{model}?modelVersionId={version}" if site else ""
-    found = Published(model, version, line(about.get("name")), line(value.get("name")), page=page)
-    kinds = {"type": line(about.get("type")), "file_type": line(file.get("type")), "base": line(value.get("baseModel"))}
-    return replace(found, **kinds, file=line(file.get("name")), words=_words(value.get("trainedWords")), nsfw=_mature(about))
+    return Published(
+        model,
+        version,
+        name=line(about.get("name")),
+        release=line(value.get("name")),
+        type=line(about.get("type")),
+        file_type=line(file.get("type")),
+        base=line(value.get("baseModel")),
+        file=line(file.get("name")),
+        words=_words(value.get("trainedWords")),
+        nsfw=about.get("nsfw") is True,
+        page=page,
+    )
 
 
 def line(value: object) -> str:
@@ -93,10 +103,6 @@ def line(value: object) -> str:
 def _words(value: object) -> tuple[str, ...]:
     given = value[: 2 * WORDS] if isinstance(value, list) else ()
     return tuple(dict.fromkeys(word for item in given if (word := line(item))))[:WORDS]
-
-
-def _mature(model: Mapping[str, object]) -> bool:
-    return model.get("nsfw") is True
 
 
 def _number(value: object) -> int | None:

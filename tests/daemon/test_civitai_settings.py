@@ -24,7 +24,7 @@ def wrong(text: str) -> tuple[str, ...]:
 def test_nobody_is_asked_unless_told_so() -> None:
     """Without the section, or with an empty token from the environment, it is off and has no token."""
     assert config("").civitai == CivitaiConfig() and not config("").civitai.enabled
-    assert config('civitai: {token: "${CIVITAI_TOKEN:-}"}').civitai.token is None
+    assert config('civitai: {token: "${CIVITAI_TOKEN:-}", url: "${CIVITAI_URL:-}"}').civitai == CivitaiConfig()
 
 
 def test_all_of_it_is_read() -> None:
