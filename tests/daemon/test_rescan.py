@@ -1,34 +1,15 @@
 import os
 import shutil
-from collections.abc import Collection
 from pathlib import Path
 
 import pytest
-from dropdock.daemon.rescan import Brief, RootId, rescan
+from dropdock.daemon.rescan import RootId, rescan
 from dropdock.rules.ignores import Ignores
 from dropdock.rules.terms import Mode, Watch
 from hypothesis import given
 from hypothesis import strategies as st
 
-
-class Memory:
-    """What a store would know: filled from a tree as it is now."""
-
-    def __init__(self, root: Path, ignores: Ignores | None = None) -> None:
-        self.known: dict[str, dict[str, Brief]] = {}
-        for folder, _, names in os.walk(root):
-            rel = Path(folder).relative_to(root).as_posix()
-            for name in names:
-                found = (Path(folder) / name).lstat()
-                if not (Path(folder) / name).is_symlink():
-                    at = self.known.setdefault("" if rel == "." else rel, {})
-                    at[name] = (found.st_size, found.st_mtime_ns, found.st_ino)
-
-    def folder(self, watch: str, folder: str) -> dict[str, Brief]:
-        return dict(self.known.get(folder, {}))
-
-    def folders(self, watch: str) -> Collection[str]:
-        return self.known.keys()
+from .remembered import Memory
 
 
 @pytest.fixture
