@@ -203,10 +203,9 @@ class Conveyor:
         if not seen:
             return
         known = await self._known(seen)
-        units = await self.in_turn(lambda: [self._decided(s, k) for s, k in zip(seen, known, strict=True)])
+        units = await self.in_turn(lambda: [_to_keep(self._decided(s, k)) for s, k in zip(seen, known, strict=True)])
         for s, k, unit in zip(seen, known, units, strict=True):
-            kept = replace(unit, verdict=replace(unit.verdict, trace=()), text=files.facts_text(unit.facts))
-            self._foresight.keep(self._ground(s, k), kept)
+            self._foresight.keep(self._ground(s, k), unit)
 
     def _recall(self, seen: Seen, known: Known) -> Unit | None:
         """What was foreseen of a unit, if nothing has changed since; it is forgotten in any case."""
@@ -310,6 +309,11 @@ def _identified(seen: Sequence[Seen]) -> list[Seen]:
             facts = replace(facts, condition=Condition.INVALID, reason="unfinished")
         found.append(replace(s, facts=facts))
     return found
+
+
+def _to_keep(unit: Unit) -> Unit:
+    """A unit as it is kept until it settles: without what is not recorded, and with its facts written out."""
+    return replace(unit, verdict=replace(unit.verdict, trace=()), text=files.facts_text(unit.facts))
 
 
 def _whose(seen: Seen, error: OSError) -> str:

@@ -18,7 +18,6 @@ from ..store.files import Unit
 
 KEPT = 16_384  # units: a burst beyond it settles as it would without foresight
 PATIENCE = 120.0  # seconds: what has not settled by then is looked at anew when it does
-CLEARED = 64  # units forgotten for their age with each one that is kept, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,8 @@ class Foresight:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._kept: dict[Path, tuple[float, Ground, Unit]] = {}  # the oldest first
+        self._kept: dict[Path, tuple[float, Ground, Unit]] = {}
+        self._swept = clock()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -61,10 +61,9 @@ class Foresight:
         """Keep a unit as it was decided on this ground, in place of what was kept of it. Without room nothing happens."""
         now = self._clock()
         self._kept.pop(unit.lead, None)
-        for lead, (at, _, _) in [item for item, _ in zip(self._kept.items(), range(CLEARED), strict=False)]:
-            if at > now - PATIENCE:
-                break
-            del self._kept[lead]
+        if now >= self._swept + PATIENCE:
+            self._kept = {lead: kept for lead, kept in self._kept.items() if kept[0] > now - PATIENCE}
+            self._swept = now
         if self.room > 0:
             self._kept[unit.lead] = (now, ground, unit)
 

@@ -8,6 +8,7 @@ Unsafe and invalid files never reach a rule: an inbox quarantines them, any othe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .actions import rendered
 from .conditions import Asked, Group, Question, ask
@@ -48,7 +49,7 @@ def decide(pipeline: Pipeline | None, facts: Facts, known: Known, now: float) ->
     ended: Rule | None = None
     for rule in pipeline.rules:
         if ended is not None:
-            trace.append(_not_tried(rule, ended))
+            trace.append(_not_tried(rule.name, ended.name))
             continue
         answer = _answer(rule, asked)
         trace.append(answer)
@@ -82,9 +83,10 @@ def _answer(rule: Rule, asked: Asked) -> RuleTrace:
     return RuleTrace(rule.name, True, tuple(checks))
 
 
-def _not_tried(rule: Rule, ended: Rule) -> RuleTrace:
-    check = Check("order", "no earlier rule matches", f"{ended.name!r} matched first", False)
-    return RuleTrace(rule.name, False, (check,))
+@lru_cache(maxsize=512)
+def _not_tried(rule: str, ended: str) -> RuleTrace:
+    """Always the same for two rules: most of a trace, and a burst makes one for every file."""
+    return RuleTrace(rule, False, (Check("order", "no earlier rule matches", f"{ended!r} matched first", False),))
 
 
 def _why(rule: Rule, trace: list[RuleTrace]) -> str:

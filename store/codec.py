@@ -21,6 +21,8 @@ DbPath = str | bytes
 def to_db(path: Path | str) -> DbPath:
     """A path as a column value."""
     text = os.fspath(path)
+    if text.isascii():  # as most are, and it is asked for each file several times
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -40,7 +42,7 @@ def path_of(value: DbPath) -> Path:
 
 def printable(text: str) -> str:
     """Text for a person: what is not UTF-8 is shown as an escape, so that it can be stored and sent."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def dumps(value: object) -> str:

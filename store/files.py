@@ -50,7 +50,8 @@ RETURNING id"""
 
 def place(path: Path) -> tuple[DbPath, DbPath]:
     """The folder and name columns of a path."""
-    return to_db(path.parent), to_db(path.name)
+    folder, name = os.path.split(path)
+    return to_db(folder or os.curdir), to_db(name)
 
 
 def arrive(
@@ -279,6 +280,15 @@ def _same(c: sqlite3.Connection, path: Path, stamp: Stamp) -> bool:
         "SELECT size, mtime_ns, ino, dev FROM files WHERE folder=? AND name=? AND present=1 AND state<>'away'", (folder, name)
     ).fetchone()
     return found is not None and Stamp(*found) == stamp
+
+
+def elsewhere(c: sqlite3.Connection, stamp: Stamp) -> bool:
+    """Whether any row, present or not, has this stamp: only then can a file have had another name. One look into an index."""
+    found = c.execute(
+        "SELECT 1 FROM files WHERE ino=? AND dev=? AND size=? AND mtime_ns=? LIMIT 1",
+        (stamp.ino, stamp.dev, stamp.size, stamp.mtime_ns),
+    )
+    return found.fetchone() is not None
 
 
 def known_many(c: sqlite3.Connection, units: Sequence[tuple[Path, Stamp, Watch | None]]) -> list[Known]:

@@ -150,8 +150,10 @@ def _recalled(c: sqlite3.Connection, lead: Path, stamps: Mapping[Path, Stamp], w
     (unchanged,) = files.unchanged(c, [stamps])
     if unchanged or watch.mode is Mode.DATASET:
         return Recalled(unchanged)
-    found = renames.twins(c, [(watch.name, path, stamp) for path, stamp in stamps.items()])
-    return Recalled(False, bool(found), files.known(c, lead, stamps[lead], watch))
+    twins = any(files.elsewhere(c, stamp) for stamp in stamps.values()) and bool(
+        renames.twins(c, [(watch.name, path, stamp) for path, stamp in stamps.items()])
+    )
+    return Recalled(False, twins, files.known(c, lead, stamps[lead], watch))
 
 
 def _take(c: sqlite3.Connection, u: files.Unit, now: float) -> tuple[int, int | None]:
