@@ -7,7 +7,8 @@ comes out is plain data.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,10 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
+from ..handlers.captioners.finish import broken_pattern
+from ..handlers.captioners.options import model_spec
+from ..handlers.captioners.registry import entries
+from ..handlers.captioners.tagging import MERGES, ORDERS, RATINGS
 from ..rules.captions import EXISTING, KINDS, PAIR
 from ..rules.conditions import TYPES
 from ..rules.document import describe, nearest
@@ -24,6 +29,7 @@ from ..rules.terms import Mode
 
 LOG_FORMATS = ("auto", "console", "json")
 BUSY = ("wait", "cpu")
+APIS = ("bytes", "base64", "llava")  # how a plain caption server is asked
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -81,6 +87,14 @@ def _whole(value: object) -> int:
     if number != int(number):
         raise Wrong("expected a whole number", describe(value))
     return int(number)
+
+
+def _layers(value: object) -> int:
+    """Layers on a card, as llama.cpp counts them: -1 is all of them."""
+    number = -1 if value in (-1, "-1") else _whole(value)
+    if number < -1:
+        raise Wrong("expected a whole number, or -1 for all layers", describe(value))
+    return number
 
 
 def _flag(value: object) -> bool:
@@ -141,6 +155,42 @@ def _numbers(value: object) -> tuple[str, ...]:
     return tuple(f"{_text(name)}{PAIR}{_measured(parse_number, number):g}" for name, number in value.items())
 
 
+def _models(value: object, info: ValidationInfo) -> tuple[str, ...]:
+    """Taggers: a folder that is written as one (it begins with a point, a slash or ~) is made absolute."""
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, Sequence) or not items:
+        raise Wrong(f"expected a list of models, like [{next(iter(entries()))}]", describe(value))
+    return tuple(_model(_text(item), info) for item in items)
+
+
+def _model(item: str, info: ValidationInfo) -> str:
+    try:
+        name, thresholds = model_spec(item)
+    except ValueError as error:
+        raise Wrong(str(error), describe(item)) from None
+    if name.startswith((".", "~", "/")):
+        name = str(_folder(name, info))
+    elif "/" not in name and name not in entries() and not Path(name).is_absolute():
+        raise Wrong(
+            "expected a tagger's name, a folder, owner/repository or an address", describe(name), nearest(name, entries())
+        )
+    return " @ ".join([name, *([" ".join(f"{key}={number:g}" for key, number in thresholds.items())] if thresholds else [])])
+
+
+def _pattern(value: object) -> str:
+    text = _text(value)
+    if why := broken_pattern(text):
+        raise Wrong(why, describe(text))
+    return text
+
+
+def _device(value: object) -> str:
+    text = _text(value)
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", text):
+        raise Wrong("expected auto, cpu, cuda or cuda:N", describe(text))
+    return text
+
+
 def _address(value: object) -> str | None:
     """Where an app listens: http://host:port, without a user's name or a query."""
     if value is None or value == "":
@@ -154,6 +204,27 @@ def _address(value: object) -> str | None:
     if not sound or parts.username is not None or parts.query or parts.fragment:
         raise Wrong("expected an address like http://127.0.0.1:8188 (a password goes into `auth`)")
     return text.rstrip("/")
+
+
+def _served_at(value: object) -> str:
+    """Where a caption server listens; a key stands elsewhere, so that it can be hidden."""
+    try:
+        found = _address(value)
+    except NotText:
+        raise
+    except Wrong:
+        found = None
+    if found is None:
+        raise Wrong("expected an address like http://127.0.0.1:8000/v1 (a key goes into `api_key`)")
+    return found
+
+
+def _file_or_name(value: object, info: ValidationInfo) -> str:
+    """A file, below the configuration's folder when it is relative, where there is a slash or an ending; else a name as it stands."""
+    text = _text(value)
+    if "/" in text or "\\" in text or text.endswith(".gguf") or text.startswith("~"):
+        return str(_folder(text, info))
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +262,23 @@ LevelWord = Annotated[str, BeforeValidator(lambda v: _one_of(v, LOG_LEVELS)), Fo
 LayoutWord = Annotated[str, BeforeValidator(lambda v: _one_of(v, (*built_in_layouts(), CUSTOM))), Form("name of a layout")]
 TypeMap = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_type_map), Form("folder by type")]
 Address = Annotated[str | None, BeforeValidator(_address), Form("http address")]
+ServedAt = Annotated[str, BeforeValidator(_served_at), Form("http address")]
+FileOrName = Annotated[str, BeforeValidator(_file_or_name), Form("text")]
+MaybeFile = Annotated[str | None, BeforeValidator(lambda v, i: None if v in (None, "") else _file_or_name(v, i)), Form("text")]
+Layers = Annotated[int, BeforeValidator(_layers), Form("whole number")]
 Texts = Annotated[tuple[Text, ...], Form("list of text")]
 TextMap = Annotated[tuple[str, ...], BeforeValidator(_pairs), Form("text by name")]
 NumberMap = Annotated[tuple[str, ...], BeforeValidator(_numbers), Form("number by name")]
 
+Patterns = Annotated[tuple[Annotated[str, BeforeValidator(_pattern)], ...], Form("list of text")]
+Models = Annotated[tuple[str, ...], BeforeValidator(_models), Form("list of text")]
+DeviceWord = Annotated[str, BeforeValidator(_device), Form("text")]
+RatingWord = Annotated[str, BeforeValidator(lambda v: _one_of(v, RATINGS)), _either(RATINGS)]
+OrderWord = Annotated[str, BeforeValidator(lambda v: _one_of(v, ORDERS)), _either(ORDERS)]
+MergeWord = Annotated[str, BeforeValidator(lambda v: _one_of(v, MERGES)), _either(MERGES)]
 KindWord = Annotated[str | None, BeforeValidator(lambda v: None if v is None else _one_of(v, KINDS)), _either(KINDS)]
 ExistingWord = Annotated[str | None, BeforeValidator(lambda v: None if v is None else _one_of(v, EXISTING)), _either(EXISTING)]
+ApiWord = Annotated[str, BeforeValidator(lambda v: _one_of(v, APIS)), _either(APIS)]
 BusyWord = Annotated[str, BeforeValidator(lambda v: _one_of(v, BUSY)), _either(BUSY)]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from pydantic.fields import FieldInfo
 
+from ..handlers.captioners.tagging import MERGES, ORDERS, RATINGS
 from ..rules.actions import ACTIONS, ON_ERROR, ActionForm, ParamForm, ParamRow
 from ..rules.captions import EXISTING, KINDS
 from ..rules.conditions import CONDITIONS, TYPES, ConditionForm
@@ -19,13 +20,14 @@ from ..rules.grammar import RULE_KEYS
 from ..rules.layouts import CUSTOM, built_in_layouts
 from ..rules.terms import Mode
 from .engines import ENGINES
-from .forms import BUSY, LOG_FORMATS, LOG_LEVELS, Form, Section
+from .forms import APIS, BUSY, LOG_FORMATS, LOG_LEVELS, Form, Section
 from .settings import SECTIONS, Settings
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, object]
 _VARIABLE: Schema = {"type": "string", "pattern": r"\$\{"}
 _TEXT: Schema = {"type": "string"}
+_CHOICES = (KINDS, EXISTING, BUSY, APIS, RATINGS, ORDERS, MERGES)
 _FORMS: Mapping[str, Schema] = {
     "text": _TEXT,
     "folder": _TEXT,
@@ -44,7 +46,7 @@ _FORMS: Mapping[str, Schema] = {
     "list of text": {"type": "array", "items": _TEXT},
     "text by name": {"type": "object", "additionalProperties": _TEXT},
     "number by name": {"type": "object", "additionalProperties": {"type": "number"}},
-    **{", ".join(words[:-1]) + f" or {words[-1]}": {"enum": list(words)} for words in (KINDS, EXISTING, BUSY)},
+    **{", ".join(words[:-1]) + f" or {words[-1]}": {"enum": list(words)} for words in _CHOICES},
 }
 _PARAMS: Mapping[ParamForm, Schema] = {
     ParamForm.DURATION: _FORMS["duration"],

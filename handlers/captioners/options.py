@@ -61,3 +61,18 @@ def flag(options: Options, name: str) -> bool | None:
 def pairs(options: Options, name: str) -> dict[str, str]:
     """A mapping of texts."""
     return dict((key, value) for key, _, value in (item.partition(PAIR) for item in texts(options, name)))
+
+
+def model_spec(item: str) -> tuple[str, dict[str, float]]:
+    """`name @ general=0.4 character=0.9` -> the name and the thresholds. Raises ValueError where they do not read."""
+    name, at, rest = item.rpartition(" @ ")
+    if not at:
+        return item.strip(), {}
+    thresholds = {}
+    for part in rest.split():
+        category, _, value = part.partition("=")
+        try:
+            thresholds[category] = float(value)
+        except ValueError:
+            raise ValueError(f"expected thresholds like general=0.4 behind the @ of {item}") from None
+    return name.strip(), thresholds

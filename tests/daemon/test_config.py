@@ -116,7 +116,7 @@ def test_the_default_place_and_the_variable(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_all_mistakes_at_once() -> None:
-    """One pass names every mistake with line, column, key and what was expected; a later engine or verb is no typo."""
+    """One pass names every mistake with line, column, key and what was expected."""
     assert mistakes(
         """\
 hubb: x
@@ -156,8 +156,8 @@ trash: 1 s
         "c.yaml:10:15: targets.a.layout: expected one of comfyui, forge, a1111, swarmui, fooocus, wan2gp, ai-toolkit, custom, not 'comfy' "
         "(did you mean comfyui?)",
         "c.yaml:10:42: targets.a.enabled: expected true or false, not 'perhaps'",
-        "c.yaml:12:15: captioners.t.engine: the engine onnx is not in this version; there are basic, simple",
-        "c.yaml:13:15: captioners.u.engine: expected one of basic, simple, not 'simpel' (did you mean simple?)",
+        "c.yaml:12:29: captioners.t.models: expected a tagger's name, a folder, owner/repository or an address, not 'x'",
+        f"c.yaml:13:15: captioners.u.engine: expected one of {', '.join(ENGINES)}, not 'simpel' (did you mean simple?)",
         "c.yaml:14:6: captioners.v: expected `text`",
         "c.yaml:14:23: captioners.v.txt: unknown setting (did you mean text?)",
         "c.yaml:15:14: lanes.cpu: expected more than 0, not 0",

@@ -77,6 +77,8 @@ def test_every_setting_is_shown():
     """Each row of the table of settings has its value in what is in force."""
     shown = effective(config())
     for row in table():
+        if "(engine " in row.help and not row.help.endswith("(engine simple)"):
+            continue
         parts = (
             row.key.replace("[]", ".in").replace("targets.NAME", "targets.comfy").replace("captioners.NAME", "captioners.fixed")
         )

@@ -1,0 +1,187 @@
+"""ONNX Runtime behind one class: a tagger's session on a device, and its scores for rows of pixels.
+
+What must hold: side, layout, type and batch come from the graph, never from a guess; the device that is told is the one the session
+really runs on, because the runtime takes the CPU in silence where a card cannot be used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Protocol
+
+from .pixels import Shape
+from .registry import Entry, described
+from .weights import Weights
+
+if TYPE_CHECKING:
+    from .pixels import Floats
+
+CUDA = "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
+SIDE = 448  # pixels, where neither the graph nor the table says it
+INSTALL = "pipx inject dropdock onnxruntime (or pip install 'dropdock[cpu]'; 'dropdock[gpu]' for an NVIDIA card)"
+
+
+class Unfit(RuntimeError):
+    """A model that cannot be run; the text is for people."""
+
+
+class Port(Protocol):
+    """What is used of an input or output of a session."""
+
+    name: str
+    shape: Sequence[int | str | None]
+    type: str
+
+
+class Session(Protocol):
+    """What is used of onnxruntime.InferenceSession."""
+
+    def run(self, outputs: Sequence[str], inputs: dict[str, object]) -> Sequence[object]:
+        """The named outputs."""
+        ...
+
+    def get_inputs(self) -> Sequence[Port]:
+        """What it wants."""
+        ...
+
+    def get_outputs(self) -> Sequence[Port]:
+        """What it gives."""
+        ...
+
+    def get_providers(self) -> Sequence[str]:
+        """Where it really runs, the first one first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Where a session shall run: the number of a card, or None for the CPU. `asked`: by name, so that not getting it is told."""
+
+    card: int | None
+    asked: bool = False
+
+
+def wanted(word: str) -> Wanted:
+    """auto, cpu, cuda or cuda:N. Raises Unfit for another word."""
+    name, _, number = word.partition(":")
+    if name == "cuda" and (number == "" or number.isdecimal()):
+        return Wanted(int(number or 0), asked=True)
+    if word not in ("auto", "cpu"):
+        raise Unfit(f"expected device auto, cpu, cuda or cuda:N, not {word}")
+    return Wanted(None if word == "cpu" else 0)
+
+
+def runtime() -> ModuleType:
+    """The module onnxruntime. Raises ImportError with the way to install it."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError(f"the engine onnx needs onnxruntime: {INSTALL}") from error
+    if not hasattr(onnxruntime, "InferenceSession"):  # what is left where both packages were installed and one was removed
+        raise ImportError(f"onnxruntime is there in part only: uninstall onnxruntime and onnxruntime-gpu, then {INSTALL}")
+    module: ModuleType = onnxruntime
+    return module
+
+
+def opened(model: Path, where: Wanted) -> tuple[Session, str]:
+    """A session and the device it runs on, in words. Raises Unfit where the model does not load, ImportError without the runtime."""
+    ort = runtime()
+    options = ort.SessionOptions()
+    # Spinning threads of a small model would take the cores that decode the next pictures.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4
+    why = "" if where.card is None else _unusable(ort)
+    errors = (*errors_of(ort), RuntimeError, ValueError, MemoryError)
+    if where.card is not None and not why:
+        card = {"device_id": where.card, "cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
+        try:
+            session: Session = ort.InferenceSession(str(model), options, providers=[(CUDA, card), CPU])
+            if CUDA in session.get_providers():
+                return session, f"CUDA {where.card}"
+            why = "the session came up without it; its libraries are missing or of another CUDA"
+        except errors as error:
+            why = _line(error)
+    try:
+        session = ort.InferenceSession(str(model), options, providers=[CPU])
+    except errors as error:
+        raise Unfit(f"{model} does not load: {_line(error)}") from None
+    told = where.asked or (where.card is not None and CUDA in ort.get_available_providers())
+    return session, f"cpu (CUDA was asked for: {why})" if told else "cpu"
+
+
+def _unusable(ort: ModuleType) -> str:
+    """Why no card can be used at all; '' when one may be. Loads the libraries that came as packages."""
+    if CUDA not in ort.get_available_providers():
+        return "onnxruntime is installed for the CPU only, it takes the extra gpu"
+    if hasattr(ort, "preload_dlls"):
+        with contextlib.suppress(OSError, RuntimeError, ImportError):
+            ort.preload_dlls()
+    return ""
+
+
+def errors_of(ort: ModuleType) -> tuple[type[Exception], ...]:
+    """What the runtime raises: its exceptions share no base of their own."""
+    state = ort.capi.onnxruntime_pybind11_state
+    found = [getattr(state, name) for name in dir(state)]
+    return tuple(e for e in found if isinstance(e, type) and issubclass(e, Exception))
+
+
+class Net:
+    """One model on a device. `frozen`: the batch it always wants, 0 for any; `width`: how many scores it gives, 0 where unknown."""
+
+    def __init__(self, weights: Weights, session: Session) -> None:
+        inputs, outputs = session.get_inputs(), {port.name: port for port in session.get_outputs()}
+        if len(inputs) != 1 or len(inputs[0].shape) != 4:
+            raise Unfit(f"{weights.model} is no tagger: it wants {[(port.name, port.shape) for port in inputs]}")
+        self.entry, self.shape = _seen(weights, inputs[0].shape)
+        self.labels = weights.labels
+        batch = inputs[0].shape[0]
+        self.frozen = batch if isinstance(batch, int) and batch > 0 else 0
+        self._session, self._input, self._half = session, inputs[0].name, inputs[0].type == "tensor(float16)"
+        self._output = self.entry.output if self.entry.output in outputs else list(outputs)[-1]
+        shape = outputs[self._output].shape
+        self.width = shape[-1] if shape and isinstance(shape[-1], int) else 0
+
+    def scores(self, rows: Floats) -> Floats:
+        """Probabilities, a row for each of `rows`; a frozen batch is filled up. Raises what the runtime raises."""
+        import numpy as np
+
+        count, step = len(rows), self.frozen or len(rows)
+        found = []
+        for first in range(0, count, step):
+            part = rows[first : first + step]
+            if len(part) < step:
+                part = np.concatenate([part, np.zeros((step - len(part), *rows.shape[1:]), np.float32)])
+            given = part.astype(np.float16) if self._half else part
+            found.append(np.asarray(self._session.run([self._output], {self._input: given})[0], np.float32).reshape(step, -1))
+        return self._probable(found[0] if len(found) == 1 else np.concatenate(found))[:count]
+
+    def _probable(self, found: Floats) -> Floats:
+        import numpy as np
+
+        logits = self.entry.activation == "sigmoid"
+        if self.entry.activation == "auto" and found.size:
+            logits = float(found.min()) < -1e-4 or float(found.max()) > 1.0001
+        if not logits:
+            return found
+        return (0.5 * np.tanh(0.5 * found) + 0.5).astype(np.float32, copy=False)  # the sigmoid, without its overflow
+
+
+def _seen(weights: Weights, shape: Sequence[int | str | None]) -> tuple[Entry, Shape]:
+    """What the graph says of its input, over what the table says."""
+    nchw = shape[1] == 3 or (shape[3] != 3 and weights.entry.shape.layout == "nchw")
+    known = weights.entry
+    if nchw and known.shape == Shape(0) and known.activation == "auto":  # a folder that nobody described
+        known = replace(described(weights.model.parent, nchw=True), name=known.name)
+    sides = [n for n in (shape[2:] if nchw else shape[1:3]) if isinstance(n, int) and n > 0]
+    side = sides[0] if sides else known.shape.side or SIDE
+    return known, replace(known.shape, side=side, layout="nchw" if nchw else "nhwc")
+
+
+def _line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
