@@ -8,9 +8,8 @@ from typing import Protocol
 
 from aiohttp import web
 
-from ..store import models
 from . import views
-from .keys import STORE
+from .models import named_models
 from .problems import Refused
 from .queries import Query, json_object
 
@@ -47,28 +46,13 @@ async def order(request: web.Request) -> web.Response:
         raise Refused(
             "bad-body", "Give `models`, a list of SHA-256, first digits or exact names, or `all`: true.", parameter="models"
         )
-    meant = None if everything else await _meant(request, named)
+    meant = None if everything else await named_models(request, named, MOST)
     found = await request.app[LOOKUP].order(meant)
     if not found.enabled:
         detail = "CivitAI is not asked: set `civitai: {enabled: true}` in the configuration, then `dropdock reload`."
         raise Refused("not-now", detail)
     answer = {"count": found.count, "job": found.job, "until": found.until, "models": meant}
     return views.answer(answer, 202)
-
-
-async def _meant(request: web.Request, named: object) -> list[str]:
-    """The contents that are named, each once. Raises Refused for a name that means none, or more than one."""
-    if not isinstance(named, list) or not 0 < len(named) <= MOST or not all(isinstance(text, str) for text in named):
-        raise Refused("bad-body", f"`models` is a list of 1 to {MOST} texts.", parameter="models")
-    found: dict[str, None] = {}
-    for text in named:
-        rows = await request.app[STORE].read(models.find, str(text))
-        if not rows:
-            raise Refused("not-found", f"No model is called {text!r}, or has a SHA-256 that begins so.")
-        if len(rows) > 1:
-            raise Refused("ambiguous", f"{text!r} means more than one model: give digits.", models=[r.sha256 for r in rows[:20]])
-        found[rows[0].sha256] = None
-    return list(found)
 
 
 def routes() -> list[web.RouteDef]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 
 from aiohttp import web
 
 from ..rules.conditions import TYPES
-from ..store import links, lookups, models
+from ..rules.confidence import Bands
+from ..rules.terms import Hashes
+from ..store import hashes, headers, links, lookups, models
+from ..store.headers import HeaderRow
 from ..store.lookups import LookupRow
 from ..store.rows import LinkRow, ModelRow
 from . import views
@@ -17,6 +21,7 @@ from .keys import CONTROL, STORE
 from .problems import Refused
 from .queries import Query, json_object
 
+BANDS: web.AppKey[Callable[[], Bands]] = web.AppKey("bands")  # the words for a confidence, as they are in force
 _BASE = re.compile(r"[a-z0-9][a-z0-9._-]{0,40}")
 
 
@@ -28,6 +33,8 @@ class Found:
     names: list[str]
     links: list[LinkRow]
     lookup: LookupRow | None = None
+    hashes: Hashes | None = None
+    header: HeaderRow | None = None
 
 
 def found(c: sqlite3.Connection, text: str) -> Found:
@@ -36,31 +43,50 @@ def found(c: sqlite3.Connection, text: str) -> Found:
     if len(rows) != 1:
         return Found(rows, [], [])
     sha256 = rows[0].sha256
-    return Found(rows, models.names(c, sha256), links.listing(c, sha256=sha256), lookups.of(c, sha256))
+    shown = links.listing(c, sha256=sha256)
+    return Found(rows, models.names(c, sha256), shown, lookups.of(c, sha256), hashes.get(c, sha256), headers.get(c, sha256))
 
 
 async def listing(request: web.Request) -> web.Response:
-    """Models by id, a page at a time."""
-    query = Query(request, "type", "base", "name", "limit", "after")
+    """Models, a page at a time, by id or by what `sort` says."""
+    query = Query(request, "type", "base", "name", "unsure", "sort", "limit", "after")
     limit = query.limit()
+    unsure = query.choice("unsure", ("true", "false")) == "true"
     rows = await request.app[STORE].read(
         models.listing,
         type=query.text("type"),
         base=query.text("base"),
         name=query.text("name"),
+        below=bands(request).probable if unsure else None,
+        sort=query.choice("sort", models.SORTS) or "added",
         after=query.integer("after") or 0,
         limit=limit,
     )
-    return views.answer({"models": [views.model(r) for r in rows], "next": rows[-1].id if len(rows) == limit else None})
+    return views.answer({"models": [_view(request, r) for r in rows], "next": rows[-1].id if len(rows) == limit else None})
+
+
+def bands(request: web.Request) -> Bands:
+    """The words for a confidence, as they are in force."""
+    asked = request.app.get(BANDS)
+    return Bands() if asked is None else asked()
+
+
+def _view(request: web.Request, row: ModelRow) -> views.View:
+    return {**views.model(row), "band": bands(request).word(row.confidence)}
 
 
 async def one(request: web.Request) -> web.Response:
-    """One model: what it is and on what evidence, every name it was dropped under, its links, and what CivitAI says of it."""
+    """One model: what it is and on what evidence, its names, links and known hashes, and what CivitAI says of it.
+
+    `verdict` is what the rules say without a person's word: type, base and confidence.
+    """
     it = await _meant(request)
     row = it.rows[0]
     shown = [views.link(r) for r in it.links]
     more = {"facts": views.facts(row.facts), "names": it.names, "links": shown, "civitai": views.lookup(it.lookup)}
-    return views.answer({**views.model(row), **more})
+    more["hashes"] = None if it.hashes is None else asdict(it.hashes)
+    more["verdict"] = it.header.verdict or None if it.header is not None else None
+    return views.answer({**_view(request, row), **more})
 
 
 async def one_model(request: web.Request) -> ModelRow:
@@ -75,6 +101,21 @@ async def _meant(request: web.Request) -> Found:
     if len(it.rows) > 1:
         raise Refused("ambiguous", "More than one model is meant: give more digits.", models=[r.sha256 for r in it.rows[:20]])
     return it
+
+
+async def named_models(request: web.Request, named: object, most: int) -> list[str]:
+    """The contents that a body names, each once, at most `most`. Raises Refused for a name that means none, or more than one."""
+    if not isinstance(named, list) or not 0 < len(named) <= most or not all(isinstance(text, str) for text in named):
+        raise Refused("bad-body", f"`models` is a list of 1 to {most} texts.", parameter="models")
+    found: dict[str, None] = {}
+    for text in named:
+        rows = await request.app[STORE].read(models.find, str(text))
+        if not rows:
+            raise Refused("not-found", f"No model is called {text!r}, or has a SHA-256 that begins so.")
+        if len(rows) > 1:
+            raise Refused("ambiguous", f"{text!r} means more than one model: give digits.", models=[r.sha256 for r in rows[:20]])
+        found[rows[0].sha256] = None
+    return list(found)
 
 
 async def set_type(request: web.Request) -> web.Response:

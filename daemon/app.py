@@ -20,8 +20,10 @@ from aiohttp import web
 
 from ..api.app import build
 from ..api.lookup import LOOKUP, Lookup
+from ..api.models import BANDS
 from ..api.plan import PLANS
 from ..api.ports import FaceSettings
+from ..api.reclassify import HASHES, RECLASSIFY, Reclassify
 from ..api.targets import TARGETS, Targets
 from ..api.undo import UNDO, Undo
 from ..api.upload import clear_leftovers
@@ -40,6 +42,8 @@ from .deploying import Deploying
 from .feed import Feed
 from .house import House
 from .instance import Instance
+from .hash_orders import VERB as ASK_HASHES
+from .hash_orders import HashOrders
 from .intake import Intake
 from .lanes import Lanes, Run, Tick
 from .lookups import KEY as LOOK_UP
@@ -180,7 +184,7 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     performer = Performer(house, projection.ask, intake.touch)
     reclassifier = Reclassifier(house, projection.ask)
     lookups = Lookups(house, reclassifier.refine)
-    lanes = Lanes(house, feed, _work(blobs, performer, reclassifier, lookups))
+    lanes = Lanes(house, feed, _work(house, blobs, performer, reclassifier, lookups))
     house.store.on_jobs = lanes.wake
     recovery = Recovery(house, performer)
     await _recover(house, recovery)
@@ -215,7 +219,7 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     running.closers.append(undoer.stop)
     running.spawn(lookups.run(), "lookups")
     why = Whereabouts(house, intake.waiting)
-    running.url = await _face(house, control, Deploying(house, projection, telling), undoer, why, lookups, feed, running)
+    running.url = await _face(house, control, Deploying(house, projection, telling), undoer, why, lookups, reclassifier, feed, running)
     await redecide(house)  # before the first comparison of each watch
     running.spawn(intake.run(), "intake")
     running.spawn(intake.compare(), "compare")
@@ -231,11 +235,7 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     return running
 
 
-async def _recover(house: House, recovery: Recovery) -> None:
-    """What a crash left is finished before anything new begins."""
-    await _remember_watches(house, house.config)
-    await _forget_watches(house)
-def _work(blobs: Blobs, performer: Performer, reclassifier: Reclassifier, lookups: Lookups) -> Run:
+def _work(house: House, blobs: Blobs, performer: Performer, reclassifier: Reclassifier, lookups: Lookups) -> Run:
     """What each job is done by, told by its payload."""
 
     async def perform(job: Job, tick: Tick) -> None:
@@ -247,6 +247,8 @@ def _work(blobs: Blobs, performer: Performer, reclassifier: Reclassifier, lookup
             await (blobs.readopt if "blob" in job.payload else performer.perform)(job, tick)
             lookups.noticed(job)
 
+        elif ASK_HASHES in job.payload:
+            await HashOrders(house).perform(job, tick)
     return perform
 
 
@@ -254,6 +256,10 @@ def _work(blobs: Blobs, performer: Performer, reclassifier: Reclassifier, lookup
     back = await house.store.write(jobs.void_leases)
     if mended or back:
         _log.info("after a crash", intents_finished=mended, jobs_back=back)
+async def _recover(house: House, recovery: Recovery) -> None:
+    """What a crash left is finished before anything new begins."""
+    await _remember_watches(house, house.config)
+    await _forget_watches(house)
 
 
 async def _remember_watches(house: House, config: Config) -> None:
@@ -287,8 +293,9 @@ async def _service(running: _Running, notifier: Notifier, hup: asyncio.Event) ->
 
 
 async def _face(
-    house: House, control: Control, targets: Targets, undoer: Undo, why: Why, lookup: Lookup, feed: Feed, running: _Running
-) -> str:
+    house: House, control: Control, targets: Targets, undoer: Undo, why: Why, lookup: Lookup, reclassifier: Reclassify, feed: Feed,
+    running: _Running,
+) -> str:  # fmt: skip
     """Listen; returns the URL."""
     server = house.config.server
     key = server.api_key.reveal() if server.api_key else None
@@ -302,6 +309,10 @@ async def _face(
     await runner.setup()
     site = web.TCPSite(runner, server.host, server.port)
     await site.start()
+    face[LOOKUP] = lookup
+    face[RECLASSIFY] = reclassifier
+    face[HASHES] = HashOrders(house)
+    face[BANDS] = lambda: house.config.bands
     face[LOOKUP] = lookup
     running.closers.append(runner.cleanup)
     port = runner.addresses[0][1]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from ..api.reclassify import Change, Preview, Told
 from ..rules.compact import Compact, facts_of, pack, read_compact, table_version, unpack
 from ..rules.identify import known_as
 from ..rules.readers.sidecars import sidecars_of
@@ -35,35 +36,6 @@ Tick = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a model is said to be, as far as a person asks."""
-
-    type: str
-    base: str
-    variant: str | None
-    subfamily: str | None
-    confidence: float
-    condition: str
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A model that is told otherwise from now on (or would be)."""
-
-    sha256: str
-    name: str
-    before: Told
-    after: Told
-
-    def text(self) -> str:
-        """In one line: `type unknown -> lora, base unknown -> sdxl`."""
-        axes = ("type", "base", "variant", "subfamily", "condition", "confidence")
-        both = ((axis, getattr(self.before, axis), getattr(self.after, axis)) for axis in axes)
-        shown = (f"{axis} {_shown(old)} -> {_shown(new)}" for axis, old, new in both if old != new)
-        return ", ".join(shown) or "the same, by other evidence"
-
-
-@dataclass(frozen=True, slots=True)
 class _Looked:
     """One model asked anew: without and with a person's word, and the same of every file of that content."""
 
@@ -75,7 +47,10 @@ class _Looked:
 
 
 class Reclassifier:
-    """`refine` one model, `look` at several, or `perform` the job of all. `ask` is told of models whose links may change."""
+    """`refine` one model, `look` at several, or `perform` the job of all. `ask` is told of models whose links may change.
+
+    Implements api.reclassify.Reclassify.
+    """
 
     def __init__(self, house: House, ask: Callable[..., None]) -> None:
         self._house, self._ask = house, ask
@@ -156,6 +131,12 @@ class Reclassifier:
         return True
 
     # ------------------------------------------------------------ all of them
+
+    async def preview(self, after: int, limit: int) -> Preview:
+        """What would change among the models behind an id, at most `limit` of them."""
+        portion = await self._house.store.read(headers.batch, None, after, limit)
+        changes = await self.look([sha256 for _, sha256 in portion], dry=True)
+        return Preview(changes, len(portion), portion[-1][0] if len(portion) == limit else None)
 
     async def start(self) -> None:
         """When the rules are of another version than the verdicts, or headers are not kept yet: queue the job that mends it."""
@@ -282,7 +263,3 @@ def _left(c: sqlite3.Connection, version: int | None, after: int) -> int:
     if version is not None:
         return headers.stale(c, version)
     return int(c.execute("SELECT count(*) FROM models WHERE id > ?", (after,)).fetchone()[0])
-
-
-def _shown(value: object) -> str:
-    return f"{value:.2f}" if isinstance(value, float) else str(value or "none")

@@ -10,6 +10,14 @@ from .codec import dumps, printable, to_db
 from .rows import FILE_COLUMNS, MODEL_COLUMNS, FileRow, ModelRow, file_row, model_row
 
 EVERYWHERE = "*"
+SORTS = {  # word -> column, how the next page is told from this one, order: those a person looks for come first
+    "added": ("id", ">", "ASC"),
+    "name": ("lower(name)", ">", "ASC"),
+    "type": ("type", ">", "ASC"),
+    "base": ("base", ">", "ASC"),
+    "confidence": ("confidence", ">", "ASC"),
+    "size": ("size", "<", "DESC"),
+}
 
 
 def keep(c: sqlite3.Connection, model: Model, origin: Path, now: float) -> None:
@@ -60,20 +68,32 @@ def listing(
     type: str | None = None,
     base: str | None = None,
     name: str | None = None,
+    below: float | None = None,
+    sort: str = "added",
     after: int = 0,
     limit: int = 100,
 ) -> list[ModelRow]:
-    """Models by id from behind `after`; `name` matches a part of the name."""
-    where, args = ["id > ?"], [after]
-    more: list[object] = []
-    for column, value in (("type", type), ("base", base)):
+    """Models in the order of `sort` (one of SORTS) from behind the model of the id `after`; 0 begins.
+
+    `name` matches a part of the name; `below` asks for those less sure than that, 0 to 1.
+    """
+    column, sign, way = SORTS[sort]
+    where, more = ["1"], list[object]()
+    if after:
+        where = ["id > ?"] if column == "id" else [f"({column}, id) {sign} (SELECT {column}, id FROM models WHERE id = ?)"]
+        more.append(after)
+    for axis, value in (("type", type), ("base", base)):
         if value:
-            where.append(f"{column} = ?")
+            where.append(f"{axis} = ?")
             more.append(value)
     if name:
         where.append("instr(lower(name), lower(?))")
         more.append(name)
-    rows = c.execute(f"SELECT {MODEL_COLUMNS} FROM models WHERE {' AND '.join(where)} ORDER BY id LIMIT ?", (*args, *more, limit))
+    if below is not None:
+        where.append("confidence < ?")
+        more.append(below)
+    order = f"{column} {way}, id {way}" if column != "id" else "id"
+    rows = c.execute(f"SELECT {MODEL_COLUMNS} FROM models WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?", (*more, limit))
     return [model_row(r) for r in rows]
 
 

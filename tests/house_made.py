@@ -16,6 +16,7 @@ from dropdock.daemon.captioning import Captioning
 from dropdock.daemon.config import Config, read
 from dropdock.daemon.conveyor import Conveyor
 from dropdock.daemon.feed import Feed
+from dropdock.daemon.hash_orders import HashOrders
 from dropdock.daemon.house import House
 from dropdock.daemon.lanes import Lanes
 from dropdock.daemon.performing import Performer
@@ -117,7 +118,8 @@ class Opened:
         self.committed.set()
 
     async def _perform(self, job: Job, tick: Callable[[float], None]) -> None:
-        await (self.reclassifier if "reclassify" in job.payload else self.performer).perform(job, tick)
+        works = {"reclassify": self.reclassifier, "hashes": HashOrders(self.house)}
+        await next((work for word, work in works.items() if word in job.payload), self.performer).perform(job, tick)
 
     async def begin(self) -> int:
         """What the daemon does first; returns how many intents were open."""
