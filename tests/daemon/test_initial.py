@@ -145,3 +145,49 @@ def test_init_refuses_to_write_over_a_file(home, runner):
     assert path.read_text() == "hub: ~/mine\n"
     assert runner.invoke(init, ["--yes", "--config", str(home / "other.yaml")]).exit_code == 0
     assert (home / "other.yaml").exists()
+
+
+SWARM = (
+    "SwarmUI.sln", "launch-linux.sh", "launchtools/", "src/SwarmUI.csproj", "src/Core/Settings.cs", "src/Text2Image/T2IModel.cs",
+    "src/BuiltinExtensions/ComfyUIBackend/ExtraNodes/SwarmComfyCommon/__init__.py", "src/wwwroot/js/", "Data/", "Output/local/",
+    *(f"Models/{n}/" for n in ("Stable-Diffusion", "Lora", "VAE", "Embeddings", "controlnet", "clip", "clip_vision", "diffusion_models")),
+)  # fmt: skip
+KIT = (
+    "run.py", "flux_train_ui.py", "toolkit/config_modules.py", "toolkit/models/lora_special.py", "extensions/example/__init__.py",
+    "extensions_built_in/sd_trainer/SDTrainer.py", "extensions_built_in/diffusion_models/z_image/", "config/examples/lora.yaml",
+    "jobs/process/", "ui/src/app/api/datasets/list/route.ts", "ui/package.json", "datasets/", "output/",
+)  # fmt: skip
+COMFY = ("folder_paths.py", "nodes.py", "main.py", "comfy/sd.py", "models/loras/", "models/checkpoints/", "custom_nodes/")
+
+
+def grown(folder: Path, names: tuple[str, ...]) -> Path:
+    """A tree of files and, with a slash behind them, folders."""
+    for name in names:
+        path = folder / name
+        path.mkdir(parents=True) if name.endswith("/") else path.parent.mkdir(parents=True, exist_ok=True)
+        if not name.endswith("/"):
+            path.touch()
+    return folder
+
+
+def test_init_finds_trees_shaped_like_the_real_apps(home, runner):
+    """SwarmUI with the ComfyUI that it brings, and the AI Toolkit beside it: each is found once as itself, none of their many folders is
+    taken for an app; SwarmUI's `Models` becomes a library, the trainer has none; what is written is accepted."""
+    swarm, kit = grown(home / "SwarmUI", SWARM), grown(home / "ai-toolkit", KIT)
+    grown(swarm / "dlbackend/ComfyUI", COMFY)
+    found = {app.path: app.layout for app in find_apps((home,))}
+    assert found == {swarm: "swarmui", kit: "ai-toolkit"}
+    inner = find_apps((swarm,))
+    assert [(app.layout, app.path) for app in inner] == [("comfyui", swarm / "dlbackend/ComfyUI"), ("swarmui", swarm)]
+    done = runner.invoke(cli, ["init", "--yes"], catch_exceptions=False)
+    assert done.exit_code == 0 and "SwarmUI" in done.output and "AI Toolkit" in done.output, done.output
+    path = home / ".config/dropdock/config.yaml"
+    config = read(path.read_text(), path, {"HOME": str(home)})
+    assert [(t.name, t.layout, t.path) for t in config.targets] == [
+        ("swarmui", "swarmui", swarm),
+        ("ai-toolkit", "ai-toolkit", kit),
+    ]
+    assert [w.path for w in config.watches if w.mode is Mode.LIBRARY] == [swarm / "Models"]
+    layouts = load_layouts()
+    assert (swarm / (layouts["swarmui"].place("lora", "x.safetensors")[0] or "")).parent == swarm / "Models"
+    assert runner.invoke(cli, ["check"]).exit_code == 0
