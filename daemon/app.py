@@ -40,10 +40,10 @@ from .conveyor import Conveyor
 from .crew import Crew
 from .deploying import Deploying
 from .feed import Feed
-from .house import House
-from .instance import Instance
 from .hash_orders import VERB as ASK_HASHES
 from .hash_orders import HashOrders
+from .house import House
+from .instance import Instance
 from .intake import Intake
 from .lanes import Lanes, Run, Tick
 from .lookups import KEY as LOOK_UP
@@ -203,21 +203,21 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
         _set_up_logs(config)
         crew.resize(config.lanes)
         upkeep.follow()
+        lookups.follow()
         projection.ask()
 
     reloader = Reloader(house, apply, os.environ)
-        lookups.follow()
     pulse = Pulse(house.store, lambda: running.tasks, intake.silent)
     control = running.control = Control(house, intake, conveyor, lanes, started, reloader, pulse, projection.ask)
     running.spawn(feed.pump(), "feed")
     running.spawn(conveyor.run(), "conveyor")
     running.spawn(projection.run(), "projection")
     running.spawn(telling.run(), "telling")
+    running.spawn(lookups.run(), "lookups")
     crew.resize(house.config.lanes)
     running.closers.append(crew.stop)
     undoer = Undertakings(house.store, Undoer(house, performer, projection, intake.touch))
     running.closers.append(undoer.stop)
-    running.spawn(lookups.run(), "lookups")
     why = Whereabouts(house, intake.waiting)
     running.url = await _face(house, control, Deploying(house, projection, telling), undoer, why, lookups, reclassifier, feed, running)
     await redecide(house)  # before the first comparison of each watch
@@ -243,23 +243,23 @@ def _work(house: House, blobs: Blobs, performer: Performer, reclassifier: Reclas
             await reclassifier.perform(job, tick)
         elif LOOK_UP in job.payload:
             await lookups.perform(job, tick)
+        elif ASK_HASHES in job.payload:
+            await HashOrders(house).perform(job, tick)
         else:
             await (blobs.readopt if "blob" in job.payload else performer.perform)(job, tick)
             lookups.noticed(job)
 
-        elif ASK_HASHES in job.payload:
-            await HashOrders(house).perform(job, tick)
     return perform
 
 
-    mended = await recovery.start()
-    back = await house.store.write(jobs.void_leases)
-    if mended or back:
-        _log.info("after a crash", intents_finished=mended, jobs_back=back)
 async def _recover(house: House, recovery: Recovery) -> None:
     """What a crash left is finished before anything new begins."""
     await _remember_watches(house, house.config)
     await _forget_watches(house)
+    mended = await recovery.start()
+    back = await house.store.write(jobs.void_leases)
+    if mended or back:
+        _log.info("after a crash", intents_finished=mended, jobs_back=back)
 
 
 async def _remember_watches(house: House, config: Config) -> None:
@@ -305,15 +305,14 @@ async def _face(
     face[UNDO] = undoer
     face[PLANS] = Plans(house)
     face[WHY] = why
-    runner = web.AppRunner(face, shutdown_timeout=FACE_STOPS, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, server.host, server.port)
-    await site.start()
     face[LOOKUP] = lookup
     face[RECLASSIFY] = reclassifier
     face[HASHES] = HashOrders(house)
     face[BANDS] = lambda: house.config.bands
-    face[LOOKUP] = lookup
+    runner = web.AppRunner(face, shutdown_timeout=FACE_STOPS, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, server.host, server.port)
+    await site.start()
     running.closers.append(runner.cleanup)
     port = runner.addresses[0][1]
     host = f"[{server.host}]" if ":" in server.host else server.host
