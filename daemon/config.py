@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -100,7 +100,7 @@ class CaptionerConfig:
 
     name: str
     engine: str
-    options: Mapping[str, Param]
+    options: Mapping[str, Param] = field(repr=False)  # a key may be among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +330,7 @@ class _Loader:
             server=Server(server.host, server.port, Secret(server.api_key) if server.api_key else None, server.allowed_hosts),
             watches=watches,
             pipelines=pipelines,
-            captioners=captioners,
+            captioners={name: _with_hub(captioner, hub) for name, captioner in captioners.items()},
             targets=tuple(Target(name, t.layout, t.path, t.enabled, t.relative, t.map) for name, t in s.targets.items()),
             apps={n: AppAddress(t.url, Secret(t.auth) if t.auth else None) for n, t in s.targets.items() if t.url},
             trash=s.trash,
@@ -385,6 +385,13 @@ def _named(watches: tuple[WatchSettings, ...]) -> tuple[Watch, ...]:
         rest = (w.settle, w.patience, w.ignore, w.max_depth, w.enabled, w.poll, w.rescan)
         made.append(Watch(name, w.path, w.mode, pipeline, *rest))
     return tuple(made)
+
+
+def _with_hub(captioner: CaptionerConfig, hub: Path) -> CaptionerConfig:
+    """A captioner whose model may be named as the hub has it is told where the hub is."""
+    if captioner.engine != "llama":
+        return captioner
+    return replace(captioner, options={**captioner.options, "hub": str(hub)})
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -91,10 +91,12 @@ def _whole(value: object) -> int:
 
 def _layers(value: object) -> int:
     """Layers on a card, as llama.cpp counts them: -1 is all of them."""
-    number = -1 if value in (-1, "-1") else _whole(value)
-    if number < -1:
-        raise Wrong("expected a whole number, or -1 for all layers", describe(value))
-    return number
+    if value in (-1, "-1"):
+        return -1
+    try:
+        return _whole(value)
+    except Wrong:
+        raise Wrong("expected a whole number, or -1 for all layers", describe(value)) from None
 
 
 def _flag(value: object) -> bool:

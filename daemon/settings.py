@@ -208,12 +208,13 @@ def table() -> Iterator[Row]:
     yield Row("captioners.NAME.engine", ", ".join(ENGINES), "required", "who writes the captions")
     for name, field in COMMON.items():
         yield _row(name, f"captioners.NAME.{name}", field)
+    own: dict[Row, list[str]] = {}  # what some engines have in common stands once
     for engine, model in ENGINES.items():
         for name, field in model.model_fields.items():
-            if name in COMMON:
-                continue
-            row = _row(name, f"captioners.NAME.{name}", field)
-            yield Row(row.key, row.form, row.default, f"{row.help} (engine {engine})")
+            if name not in COMMON:
+                own.setdefault(_row(name, f"captioners.NAME.{name}", field), []).append(engine)
+    for row, engines in own.items():
+        yield Row(row.key, row.form, row.default, f"{row.help} (engine {', '.join(engines)})")
 
 
 def _row(name: str, key: str, field: FieldInfo) -> Row:
