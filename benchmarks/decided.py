@@ -1,8 +1,8 @@
 """Decided: from the close of a dropped file to its verdict on disk, beyond the settle time. Goals: p50 < 5 ms, p99 < 25 ms.
 
-Ours is the daemon's watcher, settling, identifying, deciding (while it settles) and the commit (fsync and all) on one loop, with the settle time of
-2 s taken off; beside it the least that anything could take: the callback of a bare watchdog observer that does nothing. Another process
-drops small pictures one by one and notes when each was closed.
+Ours is the daemon's watcher, settling, identifying and deciding (while it settles) and the commit (fsync and all) on one loop, with the
+default settle time of 2 s taken off; beside it the least that anything could take: the callback of a bare watchdog observer that does
+nothing. Another process drops small pictures one by one and notes when each was closed.
 """
 
 from __future__ import annotations

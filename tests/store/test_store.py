@@ -15,6 +15,7 @@ from dropdock.rules.terms import (
     Item,
     Kind,
     Lane,
+    Mode,
     Model,
     ModelFacts,
     Move,
@@ -23,6 +24,7 @@ from dropdock.rules.terms import (
     Stamp,
     Status,
     Verdict,
+    Watch,
 )
 from dropdock.store import codec, datasets, files, history, jobs, models
 from dropdock.store.database import Corrupt, Database
@@ -73,6 +75,27 @@ async def test_a_second_file_of_a_name_has_its_own_row(store):
     assert second != first
     old = await store.read(files.get, first)
     assert (old.end, old.end_at, old.present) == ("hub", Path("/hub/a"), False)
+
+
+async def test_what_is_remembered_of_a_unit_is_one_question(store, tmp_path):
+    """Known and unchanged; known and changed; new; of the stamp of a row elsewhere; and a dataset's, of which no more is asked."""
+    for name, mode in (("inbox", Mode.INBOX), ("sets", Mode.DATASET)):
+        await store.write(history.put_watch, name, tmp_path / name, str(mode))
+    inbox, sets = (Watch(n, tmp_path / n, m) for n, m in (("inbox", Mode.INBOX), ("sets", Mode.DATASET)))
+    old, other = tmp_path / "inbox" / "a.safetensors", Stamp(11, 5, 8, 1)
+    file_id, job_id = await arrived(store, old)
+    await store.write(files.tag, file_id, ["keep"])
+    await store.write(jobs.cancel, job_id, store.now())
+    asked = [(old, STAMP, inbox), (old, other, inbox), (old.with_name("b"), other, inbox), (old.with_name("c"), STAMP, inbox)]
+    found = await store.recall([(path, {path: stamp}, watch) for path, stamp, watch in (*asked, (old, other, sets))])
+    assert [(r.unchanged, r.twins, sorted(r.known.tags)) for r in found] == [
+        (True, False, []),
+        (False, False, ["keep"]),
+        (False, False, []),
+        (False, True, []),
+        (False, False, []),
+    ]
+    assert [r.known.watch for r in found] == [None, inbox, inbox, inbox, None]
 
 
 async def test_a_record_is_all_or_nothing(store):
