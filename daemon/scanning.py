@@ -16,13 +16,13 @@ from pathlib import Path
 import xxhash
 
 from ..handlers import hashing
+from ..rules.confidence import Bands
 from ..rules.identify import model_folder
 from ..rules.ignores import Ignores
 from ..rules.terms import Condition, Facts, Kind
 from ..rules.units import units
 from .header_worker import identify
 
-SURE = 0.6  # the confidence from which the built-in inbox rule stores and links
 THREADS = 8  # headers are read from many files at once: it is the disk that is waited for
 END = 1 << 16  # bytes of each end that are compared before the whole
 MODEL_SUFFIXES = frozenset(
@@ -39,11 +39,10 @@ class Found:
     facts: Facts
     size: int
 
-    @property
-    def sure(self) -> bool:
-        """Whether the built-in rules would act on it unasked."""
+    def band(self, bands: Bands) -> str | None:
+        """The word for how sure the answer is; None for what is damaged, unsafe or of no known family."""
         model = self.facts.model
-        return model is not None and self.facts.condition is Condition.OK and model.confidence >= SURE
+        return bands.word(model.confidence) if model is not None and self.facts.condition is Condition.OK else None
 
 
 @dataclass(frozen=True, slots=True)

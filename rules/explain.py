@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from .actions import PATH_MARK
+from .confidence import Bands
 from .terms import Action, Evidence, Facts, Param, RuleTrace, Verdict
 
+BANDS = Bands()
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 
 
@@ -121,12 +123,13 @@ def shown(action: Action) -> dict[str, Param]:
     return found
 
 
-def as_text(explained: Explanation, trace: bool = False) -> str:
-    """The same for a person, several lines; with `trace` also how every rule answered."""
+def as_text(explained: Explanation, trace: bool = False, bands: Bands = BANDS) -> str:
+    """The same for a person, several lines, with the word for the confidence; with `trace` also how every rule answered."""
     e = explained
     known = [e.kind, *(f"{name} {value}" for name, value in _named(e) if value)]
     if e.confidence is not None:
-        known.append(f"confidence {e.confidence:.2f}")
+        axes = ", ".join(f"{axis} {value:.2f}" for axis, value in (e.confidences or {}).items())
+        known.append(f"confidence {e.confidence:.2f} {bands.word(e.confidence)}{f' ({axes})' if axes else ''}")
     if e.condition != "ok":
         known.append(f"{e.condition} ({e.reason})" if e.reason else e.condition)
     lines = [e.path, f"  is      {', '.join(known)}"]

@@ -14,6 +14,7 @@ from ...rules.explain import as_text
 from .common import FAILED, clean, config_option, console, json_option, load_config
 
 if TYPE_CHECKING:
+    from ...rules.confidence import Bands
     from ..explaining import Explained
 
 STYLES = {"is": "cyan", "because": "dim", "but": "yellow", "rule": "green", "do": "bold green", "hash": "dim"}
@@ -47,7 +48,7 @@ def explain(paths: tuple[Path, ...], hashing: bool, trace: bool, as_json: bool) 
         failed = True
         click.echo(clean(f"dropdock: {path}: {error.strerror or error}"), err=True)
 
-    show = _json_line if as_json else _Printer(trace)
+    show = _json_line if as_json else _Printer(trace, config.bands)
     with Explainer(config, time.time(), hashing, unreadable) as explainer:
         for path in paths:
             for found in explainer.explain(path):
@@ -64,12 +65,12 @@ def _json_line(found: Explained) -> None:
 class _Printer:
     """Explanations for people; in colour at a terminal."""
 
-    def __init__(self, trace: bool) -> None:
-        self._trace = trace
+    def __init__(self, trace: bool, bands: Bands) -> None:
+        self._trace, self._bands = trace, bands
         self._console = console() if sys.stdout.isatty() else None
 
     def __call__(self, found: Explained) -> None:
-        lines = clean(as_text(found.explanation, self._trace)).split("\n")
+        lines = clean(as_text(found.explanation, self._trace, self._bands)).split("\n")
         lines += [f"  hash    {name} {value}" for name, value in found.digests.items()]
         if self._console is None:
             click.echo("\n".join(lines) + "\n")

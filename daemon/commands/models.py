@@ -6,8 +6,12 @@ from urllib.parse import quote
 
 import click
 
-from .common import ask, clean, config_option, json_option, print_json, print_table, rows, size, stop
-from .lookup import lines, lookup
+from .common import ask, clean, config_option, json_option, number, print_json, print_table, rows, size, stop
+from .lookup import lookup
+from .model_page import shown
+from .reclassify import reclassify
+
+SORTS = ("added", "name", "type", "base", "confidence", "size")
 
 
 @click.group(invoke_without_command=True)
@@ -24,24 +28,28 @@ def models(ctx: click.Context, as_json: bool) -> None:
       dropdock models set-type 3f9a11 --type lora --base sdxl
     """
     if ctx.invoked_subcommand is None:
-        ctx.invoke(listing, type=None, base=None, name=None, limit=200, as_json=as_json)
+        ctx.invoke(listing, type=None, base=None, name=None, unsure=False, sort="added", limit=200, as_json=as_json)
 
 
 @models.command("list")
 @click.option("--type", metavar="TYPE", help="Only this type, like lora.")
 @click.option("--base", metavar="BASE", help="Only this base, like sdxl.")
 @click.option("--name", metavar="PART", help="Only names with this part.")
+@click.option("--unsure", is_flag=True, help="Only those that are a guess: set what they are with set-type.")
+@click.option("--sort", type=click.Choice(SORTS), default="added", show_default=True, help="By what.")
 @click.option("--limit", "-n", type=click.IntRange(1, 1000), default=200, show_default=True, help="How many at most.")
 @json_option
 @config_option
-def listing(type: str | None, base: str | None, name: str | None, limit: int, as_json: bool) -> None:
-    """List models, the oldest first. With --json one object a line.
+def listing(type: str | None, base: str | None, name: str | None, unsure: bool, sort: str, limit: int, as_json: bool) -> None:
+    """List models, the oldest first or as --sort says: the least sure first, the largest first. With --json one object a line.
 
     \b
     Example:
       dropdock models list --type lora --base flux1
+      dropdock models list --unsure --sort confidence
     """
-    answer = ask(lambda client: client.get("/models", type=type, base=base, name=name, limit=limit))
+    filters = {"type": type, "base": base, "name": name, "unsure": "true" if unsure else None}
+    answer = ask(lambda client: client.get("/models", **filters, sort=sort, limit=limit))
     found = rows(answer, "models")
     if as_json:
         for row in found:
@@ -53,13 +61,13 @@ def listing(type: str | None, base: str | None, name: str | None, limit: int, as
             r["name"],
             r["type"],
             r["base"],
-            f"{float(str(r['confidence'])):.2f}",
+            f"{number(r['confidence']):.2f} {r['band']}",
             size(r["size"]),
             r["wanted"] or "",
         )
         for r in found
     )
-    print_table(("sha256", "name", "type", "base", "sure", "size", "wanted by"), cells, "no models")
+    print_table(("sha256", "name", "type", "base", "confidence", "size#", "wanted by"), cells, "no models")
     if answer.get("next"):
         click.echo(f"the first {limit} of them; more with --limit or over the API")
 
@@ -69,7 +77,7 @@ def listing(type: str | None, base: str | None, name: str | None, limit: int, as
 @json_option
 @config_option
 def show(model: str, as_json: bool) -> None:
-    """Show one model: what it is, on what evidence, its names and links.
+    """Show one model: what it is and how sure that is, on what evidence, its hashes, names and links.
 
     MODEL is a SHA-256, its first six digits or more, or the exact name.
 
@@ -81,30 +89,8 @@ def show(model: str, as_json: bool) -> None:
     if as_json:
         print_json(answer)
         return
-    for key in (
-        "sha256",
-        "name",
-        "size",
-        "type",
-        "base",
-        "variant",
-        "subfamily",
-        "precision",
-        "lora_format",
-        "confidence",
-        "blob",
-        "wanted",
-    ):
-        if answer.get(key) is not None:
-            click.echo(clean(f"{key:12} {answer[key]}"))
-    for line in lines(answer):
-        click.echo(line)
-    facts = answer.get("facts")
-    evidence = facts.get("evidence") if isinstance(facts, dict) else None
-    for e in evidence if isinstance(evidence, list) else ():
-        click.echo(clean(f"  {e['says']} ({e['weight']:g}, {e['source']}): {e['text']}"))
-    for link in rows(answer, "links"):
-        click.echo(clean(f"  {link['state']:10} {link['at']}"))
+    for line in shown(answer):
+        click.echo(clean(line))
 
 
 @models.command("set-type")
@@ -133,4 +119,5 @@ def set_type(model: str, type: str | None, base: str | None, as_json: bool) -> N
         click.echo(clean(f"{answer['name']}: {answer['type']} {answer['base']}"))
 
 
+models.add_command(reclassify)
 models.add_command(lookup)

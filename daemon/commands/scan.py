@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import FAILED, clean, json_option, print_json, print_table, size
+from ...rules.confidence import BANDS, Bands
+from .common import FAILED, clean, config_option, json_option, load_config, print_json, print_table, size
 
 if TYPE_CHECKING:
     from ..scanning import Bar, Found, Survey
+
+DEFAULT = Bands()
 
 
 @click.command()
 @click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @json_option
+@config_option
 def scan(folders: tuple[Path, ...], as_json: bool) -> None:
-    """Say what models lie in folders: how many of each type and base, which are unsure or damaged, and what lies there twice.
+    """Say what models lie in folders: how many of each type and base, how sure that is, what is damaged, and what lies there twice.
 
     Only headers are read; files of the same size are then compared whole, to know what duplicates across your apps cost. Links are not
     followed. Nothing is moved or written, and no daemon is needed. With --json one object a model, then one object a set of duplicates.
@@ -31,20 +35,20 @@ def scan(folders: tuple[Path, ...], as_json: bool) -> None:
     Example:
       dropdock scan ~/ComfyUI/models ~/stable-diffusion-webui-forge/models
     """
-    if not show_scan(folders, as_json):
+    if not show_scan(folders, as_json, load_config().bands):
         raise click.exceptions.Exit(FAILED)
 
 
-def show_scan(folders: Sequence[Path], as_json: bool = False) -> bool:
-    """Scan, and print what was found; False when something could not be read."""
+def show_scan(folders: Sequence[Path], as_json: bool = False, bands: Bands = DEFAULT) -> bool:
+    """Scan, and print what was found, with the words for how sure it is; False when something could not be read."""
     from ..scanning import survey
 
     with _bar() as bar:
         found = survey(folders, bar)
     if as_json:
-        _objects(found)
+        _objects(found, bands)
     else:
-        _table(found)
+        _table(found, bands)
         _doubtful(found)
         _duplicates(found)
     for path, why in found.unreadable:
@@ -52,23 +56,18 @@ def show_scan(folders: Sequence[Path], as_json: bool = False) -> bool:
     return not found.unreadable
 
 
-def _table(found: Survey) -> None:
+def _table(found: Survey, bands: Bands) -> None:
     groups: dict[tuple[str, str], list[Found]] = {}
     for one in found.models:
         model = one.facts.model
         groups.setdefault((model.type, model.base) if model else ("unknown", "unknown"), []).append(one)
-    lines = [
-        (
-            type,
-            base,
-            len(group),
-            size(sum(f.size for f in group)),
-            sum(f.sure for f in group),
-            sum(not f.sure for f in group) or "",
+    lines = []
+    for (type, base), group in sorted(groups.items()):
+        counts = Counter(f.band(bands) or "none" for f in group)
+        lines.append(
+            (type, base, len(group), size(sum(f.size for f in group)), *(counts[word] or "" for word in (*BANDS, "none")))
         )
-        for (type, base), group in sorted(groups.items())
-    ]
-    print_table(("type", "base", "models#", "size#", "sure#", "unsure#"), lines, "no models")
+    print_table(("type", "base", "models#", "size#", *(f"{word}#" for word in BANDS), "not ok#"), lines, "no models")
     if found.models:
         click.echo(f"{len(found.models)} models, {size(sum(f.size for f in found.models))}")
 
@@ -95,7 +94,7 @@ def _duplicates(found: Survey) -> None:
         click.echo(clean("in " + ", ".join(f"{root} ({n})" for root, n in roots.most_common())))
 
 
-def _objects(found: Survey) -> None:
+def _objects(found: Survey, bands: Bands) -> None:
     for one in found.models:
         model = one.facts.model
         print_json(
@@ -107,7 +106,7 @@ def _objects(found: Survey) -> None:
                 "condition": one.facts.condition,
                 "reason": one.facts.reason,
                 "size": one.size,
-                "sure": one.sure,
+                "band": one.band(bands),
             }
         )
     for t in found.twins:

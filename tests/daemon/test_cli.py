@@ -106,7 +106,7 @@ def test_help_of_every_command_teaches() -> None:
 
 
 def test_every_command_about_a_home_takes_its_configuration(home: Path) -> None:
-    """`--config` may stand behind the name of each of them, `completion` and `version` included; `scan` and `demo` read none."""
+    """`--config` may stand behind the name of each of them, `completion` and `version` included; `hash` and `demo` read none."""
 
     def named(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
         if isinstance(command, click.Group):
@@ -116,7 +116,7 @@ def test_every_command_about_a_home_takes_its_configuration(home: Path) -> None:
             yield name, command
 
     without = [name for name, command in named(cli, "") if not any("--config" in p.opts for p in command.params)]
-    assert without == ["scan", "demo", "schema"]
+    assert without == ["hash", "demo", "schema"]
     for args in (["completion", "bash"], ["version"]):
         assert call(home, *args, "--config", home / "c.yaml").exit_code == 0
 

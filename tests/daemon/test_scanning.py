@@ -85,3 +85,16 @@ def test_the_command_prints_a_table_and_objects(tmp_path, runner):
     assert {line["type"] for line in lines if "type" in line} >= {"lora", "vae"}
     (pair,) = [line for line in lines if "duplicates" in line]
     assert len(pair["duplicates"]) == 2 and pair["wasted"] == pair["size"]
+
+
+def test_how_sure_it_is_is_said_by_the_settings_words(tmp_path, runner):
+    """What is sure by default is a guess under a configuration that asks for more; damaged files have no word."""
+    one, two = models(tmp_path)
+    (tmp_path / "c.yaml").write_text("identify: {sure: 1, probable: 1}")
+
+    def bands(*args: str) -> set[str | None]:
+        lines = runner.invoke(cli, ["scan", "--json", *args, str(one), str(two)], env={"HOME": str(tmp_path)}).output.splitlines()
+        return {found["band"] for line in lines if "type" in (found := json.loads(line))}
+
+    assert bands() >= {"sure", None}
+    assert bands("--config", str(tmp_path / "c.yaml")) == {"guess", None}

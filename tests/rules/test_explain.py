@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from dropdock.rules.confidence import Bands
 from dropdock.rules.explain import as_json, as_text, explanation
 from dropdock.rules.terms import Action, Check, Condition, Evidence, Facts, Kind, ModelFacts, RuleTrace, Verdict
 
@@ -67,7 +68,12 @@ def test_the_text_shows_evidence_rule_and_trace() -> None:
     bad = Facts(Path("/x.pt"), Kind.MODEL, 1, Condition.UNSAFE, "runs-code")
     assert "unsafe (runs-code)" in as_text(explanation(bad, Verdict(None, why="reported")))
     text = as_text(explanation(LORA, VERDICT))
-    for line in ("is      model, type lora, base sdxl, confidence 0.70", "but     metadata says flux1", "deploy targets=forge"):
+    for line in (
+        "is      model, type lora, base sdxl, confidence 0.70 probable (type 0.99, base 0.70)",
+        "but     metadata says flux1",
+        "deploy targets=forge",
+    ):
         assert line in text
     assert "wanted model, found model" in as_text(explanation(LORA, VERDICT), trace=True)
     assert "wanted" not in text
+    assert "confidence 0.70 sure" in as_text(explanation(LORA, VERDICT), bands=Bands(0.7, 0.5))
