@@ -13,6 +13,7 @@ from aiohttp import web
 
 from ..store.store import Store
 from . import (
+    captioners,
     config,
     datasets,
     explain,
@@ -48,6 +49,7 @@ ROUTES: tuple[Callable[[], list[web.RouteDef]], ...] = (
     lookup.routes,
     links.routes,
     targets.routes,
+    captioners.routes,
     datasets.routes,
     history.routes,
     undo.routes,

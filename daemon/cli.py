@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 from .commands.add import add
+from .commands.captioners import captioners
 from .commands.common import CONTEXT, config_option
 from .commands.demo import demo
 from .commands.deploy import deploy, undeploy
@@ -52,6 +53,7 @@ COMMANDS = (
     rescan,
     add,
     models,
+    captioners,
     targets,
     links,
     deploy,
