@@ -16,13 +16,15 @@ from . import names
 from .confidence import rank
 from .header import Header
 from .key_index import KeyIndex, Parts, at_anchor, split, without_prefix
-from .lora_shapes import LoraLayers, as_layers, read_layers
+from .lora_shapes import LoraLayers, as_layers, named_as_lora, read_layers
 from .precision import precision_of
+from .recent import Recent
 from .signatures import LIKELY, SURE, Asked, Match, find
 from .terms import Evidence, ModelFacts
 
 AskFor = Callable[[str, KeyIndex], tuple[Match, ...]]
 SHARD = re.compile(r"-\d{5}-of-\d{5}$")  # Hugging Face's name for one of several files that are one model
+WORTH = 20  # tensors from which on an answer is worth keeping
 PART_KEYS = 10  # a VAE or a text encoder has more tensors than a stray key or two
 AGREE = {SURE: "key names, widths and block counts agree", LIKELY: "key names and widths agree, the block count does not"}
 
@@ -61,7 +63,7 @@ def classify(header: Header, stem: str, parents: Sequence[str] = (), outside: Se
 
     outside is evidence that does not stand in the file: a config beside it, CivitAI's answer.
     """
-    structure = _structure(header)
+    structure, precision = _tensors_say(header)
     if structure.match is None and structure.lora is None and SHARD.search(stem):
         structure = _shard(header) or structure
     found = _Findings([e for e in outside if e.says.startswith("said-")])  # words that mean nothing to us are shown all the same
@@ -83,7 +85,7 @@ def classify(header: Header, stem: str, parents: Sequence[str] = (), outside: Se
         base=base,
         variant=match.variant if match else None,
         subfamily=subfamily,
-        precision=precision_of(header),
+        precision=precision,
         lora_format=structure.lora.format if structure.lora else None,
         roles=() if kind == "unknown" else (kind, *(r for r in structure.roles if r != kind)),
         confidences=confidences,
@@ -94,6 +96,23 @@ def classify(header: Header, stem: str, parents: Sequence[str] = (), outside: Se
 # ---------------------------------------------------------------- the tensors
 
 
+_RECENT: Recent[tuple[_Structure, str | None]] = Recent()
+
+
+def _tensors_say(header: Header) -> tuple[_Structure, str | None]:
+    """Structure and precision, which are the same for the same tensors; of a pickle and a GGUF more than those decides."""
+    if header.container != "safetensors" or len(header.tensors) < WORTH:
+        return _structure(header), precision_of(header)
+    return _RECENT.get(header.tensors, header.metadata.get("general.architecture", ""), lambda: _small(header))
+
+
+def _small(header: Header) -> tuple[_Structure, str | None]:
+    found = _structure(header)
+    if found.lora is not None:  # its layers were asked about, and are not asked about again
+        found = replace(found, lora=replace(found.lora, index=KeyIndex({})))
+    return found, precision_of(header)
+
+
 def _structure(header: Header) -> _Structure:
     parts = split(header.tensors)
     classes = "\n".join(header.classes)
@@ -102,7 +121,8 @@ def _structure(header: Header) -> _Structure:
         return find(part, Asked(index, parts.whole, header.metadata, classes))
 
     beside = None
-    if "diffusion" not in parts.named:  # else it is a diffusion model, and asking would cost as much as all the rest
+    # a diffusion model, or a file of a LoRA trainer's names alone, is none of these, and asking would cost as much as all the rest
+    if "diffusion" not in parts.named and ("lora_controlnet" in parts.whole.exact or not named_as_lora(parts.whole.exact)):
         beside = _best(ask("other", parts.whole)) or _first(ask("other", v) for v in without_prefix(parts.whole))
     if beside:
         return _Structure(beside.signature.type, beside, roles=beside.roles)
@@ -158,9 +178,9 @@ def _views(named: KeyIndex | None, parts: Parts) -> Iterator[KeyIndex]:
     """Where a diffusion model's keys may stand: under its prefix, bare beside other parts, or under a wrapper's prefix."""
     if named is not None:
         yield named
-    elif parts.rest.exact:
-        yield parts.rest
-        yield from without_prefix(parts.rest)
+    elif (rest := parts.rest).exact:
+        yield rest
+        yield from without_prefix(rest)
 
 
 def _best(matches: Sequence[Match]) -> Match | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 
 from .header import Shape, Tensor
 
@@ -42,6 +42,7 @@ _SIDE = (
     ".lora_down", ".lora_up", ".proj_down", ".proj_up", ".wcscales", ".quant_state.bitsandbytes__nf4",
     ".quant_state.bitsandbytes__fp4",
 )  # fmt: skip
+_SIDE_TAILS = frozenset(side.rpartition(".")[2] for side in _SIDE)
 
 
 _INNER = re.compile(r"\.\d+(?=[.\n])")  # NUMBER but for the first component; a literal start makes it several times as fast
@@ -62,6 +63,7 @@ class KeyIndex:
     _groups: dict[str, list[str]] = field(default_factory=dict)
     _text: str = ""
     _blocks: dict[str, frozenset[int]] = field(default_factory=dict)
+    _shapes: frozenset[Shape] | None = None
 
     def groups(self) -> dict[str, list[str]]:
         """Name with `*` for every block number -> the keys it stands for."""
@@ -79,18 +81,25 @@ class KeyIndex:
     def shapes(self, pattern: str, general: str, only: re.Pattern[str] | None) -> Iterable[Shape]:
         """Shapes of the keys that `pattern` names; `general` is it with every number as `*`, `only` checks fixed numbers."""
         if pattern == "**":
-            return (t[1] for t in self.exact.values())
+            return self.every_shape()
         if "*" not in pattern:
             found = self.exact.get(pattern)
             return () if found is None else (found[1],)
         names = self.groups().get(general, ())
         return (self.exact[n][1] for n in names if only is None or only.fullmatch(n))
 
+    def every_shape(self) -> frozenset[Shape]:
+        """The shapes that occur, each once."""
+        if self._shapes is None:
+            self._shapes = frozenset(t[1] for t in self.exact.values())
+        return self._shapes
+
     def blocks(self, prefix: str) -> frozenset[int]:
         """The numbers that stand right behind `prefix` (which ends with a dot)."""
         if prefix not in self._blocks:
-            size = len(prefix)
-            found = {n[size:].partition(".")[0] for n in self.exact if n.startswith(prefix)}
+            size, start = len(prefix), NUMBER.sub("*", prefix) + "*"
+            names = chain.from_iterable(names for pattern, names in self.groups().items() if pattern.startswith(start))
+            found = {n[size:].partition(".")[0] for n in names if n.startswith(prefix)}
             self._blocks[prefix] = frozenset(int(f) for f in found if f.isdecimal() and len(f) < 7)
         return self._blocks[prefix]
 
@@ -101,28 +110,37 @@ class Parts:
 
     whole: KeyIndex
     named: Mapping[str, KeyIndex]
-    rest: KeyIndex  # what belongs to no named part
+    carried: tuple[str, ...]  # the prefixes that keys of the named parts have
+
+    @property
+    def rest(self) -> KeyIndex:
+        """What belongs to no named part."""
+        if not self.carried:
+            return self.whole
+        return KeyIndex({key: tensor for key, tensor in self.whole.exact.items() if not key.startswith(self.carried)})
 
 
 def split(tensors: Mapping[str, Tensor]) -> Parts:
-    """Split keys by component prefix. Pure; one pass."""
-    whole: dict[str, Tensor] = {}
+    """Split keys by component prefix. Pure; keys are copied only where something is taken away."""
+    whole = _plain(tensors)
     named: dict[str, dict[str, Tensor]] = {}
-    rest: dict[str, Tensor] = {}
-    compiled = any("_orig_mod." in key for key in islice(tensors, 8))  # torch.compile's name for what it wraps
-    for key, tensor in tensors.items():
-        if key.endswith(_SIDE):
-            continue
-        if compiled:
-            key = key.replace("_orig_mod.", "")
-        whole[key] = tensor
-        for prefix, part in PREFIXES.get(key.partition(".")[0], ()):
-            if key.startswith(prefix):
-                named.setdefault(part, {})[key[len(prefix) :]] = tensor
-                break
-        else:
-            rest[key] = tensor
-    return Parts(KeyIndex(whole), {k: KeyIndex(v) for k, v in named.items()}, KeyIndex(rest))
+    carried: list[str] = []
+    for first in {key.partition(".")[0] for key in whole} & PREFIXES.keys():
+        for prefix, part in PREFIXES[first]:
+            found = {key[len(prefix) :]: tensor for key, tensor in whole.items() if key.startswith(prefix)}
+            if found:
+                named.setdefault(part, {}).update(found)
+                carried.append(prefix)
+    return Parts(KeyIndex(whole), {k: KeyIndex(v) for k, v in named.items()}, tuple(carried))
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The tensors without those that quantisation adds, and without torch.compile's name for what it wraps."""
+    if not _SIDE_TAILS.isdisjoint({key.rpartition(".")[2] for key in tensors}):
+        tensors = {key: tensor for key, tensor in tensors.items() if not key.endswith(_SIDE)}
+    if any("_orig_mod." in key for key in islice(tensors, 8)):
+        tensors = {key.replace("_orig_mod.", ""): tensor for key, tensor in tensors.items()}
+    return tensors
 
 
 def without_prefix(index: KeyIndex, deep: int = 2) -> Iterator[KeyIndex]:

@@ -15,6 +15,7 @@ from math import isqrt, prod
 from .header import Shape, Tensor
 from .key_index import KeyIndex
 
+SAMPLE = 64  # names that are looked at before all are
 ENOUGH = 0.85  # share of a file's tensors that must be low-rank parts
 Roles = dict[str, Shape]
 
@@ -29,21 +30,6 @@ ROLES = {
     "b_norm": "norm_b", "set_weight": "set", "reshape_weight": "set_shape", "q_layer": "tq", "p_layer": "tp",
     "lambda_layer": "tl", "scalar": "scalar", "rescale": "scalar",
 }  # fmt: skip
-_MARKS = (
-    "lora_",
-    "lora.",
-    "lora1.",
-    "hada_w",
-    "lokr_w",
-    "oft_",
-    ".on_input",
-    ".a1.",
-    ".diff\n",
-    ".diff_b",
-    ".w_norm",
-    ".set_weight",
-    ".q_layer.",
-)
 PREFIXES = (
     "base_model.model.transformer.", "base_model.model.diffusion_model.", "base_model.model.unet.", "base_model.model.",
     "model.diffusion_model.", "diffusion_model.", "transformer.", "unet.", "lora_transformer_", "lora_prior_unet_",
@@ -55,6 +41,7 @@ _TEXT = dict((
     ("text_encoders.clip_g.", "te2."), ("text_encoders.t5xxl.", "te3."), ("text_encoders.", "te."), ("te.", "te."),
     ("base_model.model.text_model.", "te.text_model."), ("clip_l.", "te1."), ("clip_g.", "te2."),
 ))  # fmt: skip
+_TRAINERS = ("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_", "lora_te3_", "lora_transformer_", "lora_prior_", "lycoris_")
 _WRAPPERS = re.compile(r"(^|\.)(?:_orig_mod|module)\.")  # torch.compile's and DataParallel's names for what they wrap
 _PREFIX = re.compile("|".join(re.escape(p) for p in (*_TEXT, *PREFIXES)))
 
@@ -74,11 +61,18 @@ class LoraLayers:
     halved: bool = False
 
 
+def named_as_lora(tensors: Mapping[str, Tensor]) -> bool:
+    """Are its keys all named as only trainers of LoRAs name them? Cheap: a few names are looked at. Pure."""
+    names = list(tensors)
+    return bool(names) and all(n.startswith(_TRAINERS) for n in names[:: max(1, len(names) // 16)])
+
+
 def read_layers(tensors: Mapping[str, Tensor]) -> LoraLayers | None:
     """The patched layers of a LoRA; None when the file is none. Pure."""
-    text = "\n".join(tensors) + "\n"
-    if not any(mark in text for mark in _MARKS):
-        return None
+    names = list(tensors)
+    sample = names[:: max(1, len(names) // SAMPLE) | 1]  # odd, lest a format of two or four tensors a layer be seen from one side
+    if not any(role for _, role in map(split_key, sample)):
+        return None  # of a LoRA at least a third would have one
     layers: dict[str, Roles] = {}
     parts = bundled = 0
     for key, (_, shape) in tensors.items():
@@ -107,6 +101,10 @@ def as_layers(tensors: Mapping[str, Tensor]) -> KeyIndex:
 
 def split_key(key: str) -> tuple[str, str]:
     """A tensor's layer and its role in the pair ("" when it has none). Pure."""
+    if key.endswith(".weight"):
+        head, _, tail = key[:-7].rpartition(".")
+        if tail in ROLES:
+            return head, ROLES[tail]
     head, _, tail = key.rpartition(".")
     if tail in ("weight", "bias", "default"):
         bias = tail == "bias"

@@ -13,12 +13,13 @@ import os
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from ..header import Damaged, Header, Tensor
 
 MAX_HEADER = 64 << 20
 MAX_COUNT = 100_000
+MANY = 20_000  # tensors or key-values: more than any published file has; worth a process of its own
 MAX_ITEMS = 2_000_000  # of one array: the largest tokenizers have 300,000
 MAX_TEXT = 4096  # characters of one kept value
 FIXED = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -94,6 +95,12 @@ def read_header(path: Path) -> Header | Damaged:
             return Damaged("truncated-header", f"the file ends after {size} bytes, inside its header")
         except _Bad as error:
             return Damaged(str(error.args[0]), str(error.args[1]))
+
+
+def announced_counts(head: bytes) -> tuple[int, int]:
+    """The tensors and key-values that a file's first 24 bytes announce, in the byte order that makes its version small. Pure."""
+    order: Literal["little", "big"] = "little" if int.from_bytes(head[4:8], "little") < 1 << 16 else "big"
+    return int.from_bytes(head[8:16], order), int.from_bytes(head[16:24], order)
 
 
 def _read(cursor: _Cursor, size: int) -> Header | Damaged:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from ..header import MAX_TENSORS, Damaged, Tensor
 from ..terms import Condition
+from .canonical import MAX_DIMENSIONS, MAX_SIZE
 from .globals import Global, judge
 
 MAX_OPCODES = 8_000_000
@@ -286,10 +287,12 @@ def _tensor(args: tuple[object, ...]) -> object:
     storage, shape = args[0], args[2]
     if isinstance(shape, _Made | _Opaque) or not isinstance(shape, tuple) or not isinstance(storage, _Storage):
         return _OPAQUE
+    if len(shape) > MAX_DIMENSIONS or not all(isinstance(s, int) and 0 <= s < MAX_SIZE for s in shape):
+        return _OPAQUE
     dtype = storage.dtype
     if len(args) > 6 and isinstance(args[6], Global):  # _rebuild_tensor_v3 names the dtype beside an untyped storage
         dtype = _DTYPES.get(args[6].name, dtype)
-    return TensorStub(dtype, tuple(s for s in shape if isinstance(s, int)))
+    return TensorStub(dtype, shape)
 
 
 def walk(file: Readable) -> Pickled | Damaged:

@@ -18,15 +18,12 @@ from typing import TypeGuard
 import orjson
 
 from ..header import MAX_TENSORS, Damaged, Header, Shape, Tensor
+from . import canonical
+from .canonical import BITS, MAX_DIMENSIONS, MAX_SIZE
 
 MAX_HEADER = 32 << 20  # bytes; the format allows 100 MB, but a hostile header of that size costs seconds and a gigabyte
+BIG = 4 << 20  # bytes: ten times the header of an SDXL checkpoint; a larger one is worth a process of its own
 FORMAT_MAX = 100_000_000
-MAX_SIZE = 1 << 63
-BITS = {
-    "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
-    "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4, "C64": 64,
-    "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32, "U16": 16, "U8": 8, "BOOL": 8,
-}  # fmt: skip
 Span = tuple[int, int, str]  # begin, end, name
 
 
@@ -61,6 +58,16 @@ def _check_length(length: int, size: int, first: bytes) -> Damaged | None:
 
 def parse_header(raw: bytes, size: int) -> Header | Damaged:
     """Check the JSON `raw` against a file of `size` bytes (8 + len(raw) + data). Pure; never raises."""
+    room = size - 8 - len(raw)
+    usual = canonical.read(raw, room)
+    if usual is not None and len(usual[0]) <= MAX_TENSORS:
+        return Header("safetensors", size, *usual)
+    return parse_any(raw, size)
+
+
+def parse_any(raw: bytes, size: int) -> Header | Damaged:
+    """As parse_header, for a header in any spelling that JSON allows, and for one that is wrong. Pure; never raises."""
+    room = size - 8 - len(raw)
     try:
         parsed = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -81,8 +88,7 @@ def parse_header(raw: bytes, size: int) -> Header | Damaged:
     if isinstance(tensors, Damaged):
         return tensors
     entries, spans = tensors
-    bad = check_spans(spans, size - 8 - len(raw))
-    return bad or Header("safetensors", size, entries, metadata)
+    return check_spans(spans, room) or Header("safetensors", size, entries, metadata)
 
 
 def _duplicates(raw: bytes) -> str | None:
@@ -112,6 +118,8 @@ def _tensors(parsed: Mapping[str, object]) -> tuple[dict[str, Tensor], list[Span
         dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
         if not isinstance(dtype, str) or not _sizes(shape) or not _sizes(offsets) or len(offsets) != 2:
             return Damaged("bad-header", f"{name!r} has no proper dtype, shape and data_offsets")
+        if len(shape) > MAX_DIMENSIONS:
+            return Damaged("bad-header", f"{name!r} has {len(shape)} dimensions; more than {MAX_DIMENSIONS} are not read")
         begin, end = offsets
         dims: Shape = tuple(shape)
         bits = BITS.get(dtype)  # an unknown dtype has an unknown size: not corruption

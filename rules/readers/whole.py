@@ -27,6 +27,10 @@ def is_whole(path: Path) -> bool | None:
         head = file.read(min(size, 512))
         if not head:
             return None
+        if safetensors.announced(head) and int.from_bytes(head[:8], "little") > safetensors.BIG:
+            return (
+                None if size >= 8 + int.from_bytes(head[:8], "little") else False
+            )  # too large to read each time that it is asked
         if safetensors.announced(head):
             return _model(safetensors.read_header(path))
         form = sniff(head[:16])
@@ -36,6 +40,8 @@ def is_whole(path: Path) -> bool | None:
             return _zip(file, size)
         if head[257:262] == b"ustar":
             return _tar(file, size)
+    if head[:4] == b"GGUF" and len(head) >= 24 and max(gguf.announced_counts(head)) > gguf.MANY:
+        return None
     if head[:4] == b"GGUF":
         return _model(gguf.read_header(path))
     if len(head) < 9 and path.suffix.lower() in (".safetensors", ".sft"):
