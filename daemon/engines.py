@@ -80,7 +80,7 @@ class BasicEngine(EngineSettings, StyleSettings):
 class SimpleEngine(EngineSettings, StyleSettings):
     """The same text for every picture."""
 
-    text: Annotated[Text, Field(description="the caption")]
+    text: Annotated[Text, Field(description="the caption, with {tags}, {name}, {folder}, {trigger}")]
 
 
 class LanguageSettings(EngineSettings, StyleSettings):

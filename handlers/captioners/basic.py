@@ -10,61 +10,54 @@ from __future__ import annotations
 import colorsys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
+from ...rules.captions import Style
+from ...rules.header import Damaged
 from ...rules.terms import Param
-from ..pictures import DAMAGE, eight_bit
-from .protocol import Answer, Source
+from .finish import finish
+from .options import style_of
+from .pixels import decode
+from .protocol import Answer, Picture, Source
+from .quality import GRAIN, measure
+from .quality import SIDE as MEASURED
 
-SIDE = 64  # pixels the picture is reduced to before it is measured
+SIDE = 64  # pixels the picture is reduced to before its colours are counted
+LEAST = 256  # pixels the long side is decoded at, where nothing else is measured
 SHARE = 0.12  # of all pixels, from which on a colour is named
 HUES = ("red", "orange", "yellow", "lime green", "green", "teal", "cyan", "azure", "blue", "violet", "magenta", "pink")
 
 
 class Basic:
-    """engine: basic. It has no options."""
+    """engine: basic. It has no options of its own."""
 
     ahead = 8
     device = "cpu"
 
     def __init__(self, options: Mapping[str, Param]) -> None:
-        pass
+        from PIL import Image
+
+        self._style = style_of(options)
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # bounded by pixels.py
 
     def captions(self, source: Source) -> Iterator[tuple[int, Answer]]:
         """One sentence for each picture."""
         while pictures := source.take(1, wait=True):
-            yield from ((picture.id, _answer(picture.path)) for picture in pictures)
+            yield from ((picture.id, _answer(picture, picture.style.over(self._style))) for picture in pictures)
 
     def close(self) -> None:
         """Nothing is held."""
 
 
-def _answer(path: Path) -> Answer:
-    from PIL import Image, ImageOps
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        try:
-            with Image.open(path) as image:
-                image.draft("RGB", (SIDE * 4, SIDE * 4))  # a JPEG decodes at an eighth; others ignore it
-                size = _displayed(path)
-                small = eight_bit(ImageOps.exif_transpose(image))
-                if small.mode in ("RGBA", "LA", "PA") or "transparency" in small.info:
-                    small = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small.convert("RGBA"))
-                small = small.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0)
-        except (*DAMAGE, Image.DecompressionBombError) as error:
-            return Answer(error=f"the picture does not decode: {str(error)[:160]}")
-    raw = small.tobytes()
-    return Answer(describe(size, [(raw[i], raw[i + 1], raw[i + 2]) for i in range(0, len(raw), 3)]))
-
-
-def _displayed(path: Path) -> tuple[int, int]:
-    """Width and height as a viewer shows them."""
+def _answer(picture: Picture, style: Style) -> Answer:
     from PIL import Image
 
-    with Image.open(path) as image:
-        turned = image.getexif().get(274, 1) in (5, 6, 7, 8)
-        return (image.height, image.width) if turned else image.size
+    found = decode(picture.path, MEASURED if picture.quality else LEAST, GRAIN if picture.quality else 0)
+    if isinstance(found, Damaged):
+        return Answer(error=found.text)
+    small = found.image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0)
+    raw = small.tobytes()
+    said = describe(found.displayed, [(raw[i], raw[i + 1], raw[i + 2]) for i in range(0, len(raw), 3)])
+    return Answer(finish(said, style, False, picture.existing), quality=measure(found) if picture.quality else None)
 
 
 def describe(size: tuple[int, int], pixels: Sequence[tuple[int, int, int]]) -> str:

@@ -160,9 +160,10 @@ def squared(picture: Decoded, shape: Shape) -> Image.Image:
     """The model's square of a picture, RGB, as displayed. Exact where the picture was decoded whole (factor 1)."""
     from PIL import Image
 
-    if picture.factor == 1 and picture.orientation > 1:  # turned before it is resized, as the contract has it
-        turned = picture.image.transpose(_transposition(picture.orientation) or Image.Transpose.ROTATE_180)
-        picture = replace(picture, image=turned, size=picture.displayed, orientation=1)
+    turn = _transposition(picture.orientation)
+    if picture.factor == 1 and turn is not None:  # turned before it is resized, as the contract has it
+        picture = replace(picture, image=picture.image.transpose(turn), size=picture.displayed, orientation=1)
+        turn = None
     image = picture.image if shape.pad[0] == shape.pad[1] == shape.pad[2] or picture.image.mode != "L" else None
     image = image or picture.image.convert("RGB")
     resample = {"bilinear": Image.Resampling.BILINEAR, "lanczos": Image.Resampling.LANCZOS}.get(
@@ -170,7 +171,6 @@ def squared(picture: Decoded, shape: Shape) -> Image.Image:
     )
     canvas, box = _framed(picture, image, shape)
     square = canvas.resize((shape.side, shape.side), resample, box)
-    turn = _transposition(picture.orientation)
     square = square if turn is None else square.transpose(turn)
     return square if square.mode == "RGB" else square.convert("RGB")
 

@@ -5,11 +5,11 @@ by a curve that stands beside it, and the raw value stands under `raw_…`; what
 Where numpy is not installed nothing is measured.
 
 - sharpness: variance of the Laplacian (4 neighbours), log scale: 20 -> 0, 2000 -> 1; blurred photographs lie below 100 (0.35). Flat
-  drawings have little to be sharp at: there the steepest edges count (99th percentile of the steps, 6 -> 0, 60 -> 1, times 0.9).
+  drawings have little to be sharp at: there the steepest edges count (percentile 99.7 of the steps, 8 -> 0, 70 -> 1, times 0.9).
 - exposure: 1 for a mean between 70 and 185 of 255, falling to 0 at 10 and 245, less the share of clipped pixels beyond a twentieth.
 - contrast: standard deviation of grey, 8 -> 0, 55 -> 1.
 - clarity: entropy of the grey histogram, 3 bits -> 0, 7 bits -> 1.
-- clean: 1 less the blockiness of an 8-pixel grid (how much larger steps are on the grid than beside it): 1.15 -> 1, 2.2 -> 0.
+- clean: 1 less the blockiness of an 8-pixel grid (how much larger steps are on the grid than beside it): 1.1 -> 1, 1.7 -> 0.
 - resolution: the shorter side against 1024 pixels, 256 -> 0.
 - overall: the mean of sharpness (0.35), exposure (0.2), clarity (0.15), contrast (0.1), resolution (0.15), clean (0.05), and never more
   than 0.25 above the worst of sharpness, exposure and resolution: one thing can spoil a picture.
@@ -63,7 +63,7 @@ def measure(picture: Decoded) -> Quality | None:
 def scored(found: Mapping[str, float], size: tuple[int, int], flags: tuple[str, ...], dhash: str) -> Quality:
     """Raw measurements and the size as displayed (pixels) turned into scores by the curves above. Pure."""
     clipped = found["raw_shadows"] + found["raw_highlights"]
-    sharp = max(_log(found["raw_laplacian"], 20, 2000), 0.9 * _line(found["raw_edge"], 6, 60))
+    sharp = max(_log(found["raw_laplacian"], 20, 2000), 0.9 * _line(found["raw_edge"], 8, 70))
     light = min(_line(found["raw_mean"], 10, 70), _line(found["raw_mean"], 245, 185))
     scores = {
         "sharpness": sharp,
@@ -71,7 +71,7 @@ def scored(found: Mapping[str, float], size: tuple[int, int], flags: tuple[str, 
         "contrast": _line(found["raw_deviation"], 8, 55),
         "clarity": _line(found["raw_entropy"], 3, 7),
         "resolution": _line(min(size), 256, 1024),
-        "clean": _line(found.get("raw_blockiness", 1.0), 2.2, 1.15),
+        "clean": _line(found.get("raw_blockiness", 1.0), 1.7, 1.1),
     }
     said = [_FLAGS[name] for name in _FLAGS if scores[name] < _LOW]
     if scores["exposure"] < _LOW:
@@ -125,7 +125,7 @@ def _light(grey: Image.Image) -> dict[str, float]:
 
 
 def _edges(grey: Grey) -> dict[str, float]:
-    """Variance of the Laplacian, and the 99th percentile of the steps between neighbours; 0 where there are too few pixels."""
+    """Variance of the Laplacian, and percentile 99.7 of the steps between neighbours; 0 where there are too few pixels."""
     import numpy as np
 
     if min(grey.shape) < 3:
@@ -139,7 +139,7 @@ def _edges(grey: Grey) -> dict[str, float]:
     variance = float(flat @ flat / flat.size - flat.mean() ** 2)
     steps = np.abs(grey[1::2, 2::2] - grey[1::2, 1:-1:2]).ravel()
     counts = np.cumsum(np.bincount(steps, minlength=256))
-    edge = int(np.searchsorted(counts, 0.99 * steps.size)) if steps.size else 0
+    edge = int(np.searchsorted(counts, 0.997 * steps.size)) if steps.size else 0
     return {"raw_laplacian": max(0.0, variance), "raw_edge": float(edge)}
 
 
@@ -154,7 +154,7 @@ def blockiness(grey: Grey) -> float:
     for along in (grey, grey.T):
         if along.shape[1] < 24:
             continue
-        steps = np.abs(along[::2, 1:] - along[::2, :-1]).sum(axis=0, dtype=np.int64)
+        steps = np.minimum(np.abs(along[::2, 1:] - along[::2, :-1]), 24).sum(axis=0, dtype=np.int64)  # real edges are larger
         at = steps[7::8].mean()
         beside = np.delete(steps, np.s_[7::8]).mean()
         found = max(found, float((at + along.shape[0]) / (beside + along.shape[0])))

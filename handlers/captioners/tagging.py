@@ -125,6 +125,9 @@ class Tagger:
 
         table = np.zeros(self._limits.shape, np.float32)
         for n, found in enumerate(scores):
+            names = len(self._models[n].vocabulary.names)
+            if len(found) != names:
+                raise RuntimeError(f"{self._models[n].name} gives {len(found)} scores and has {names} names")
             table[n, self._to[n]] = found[self._from[n]]
         np.nan_to_num(table, copy=False, nan=0.0)
         limits = self._cut(table) if self._taste.mcut else self._limits

@@ -103,6 +103,22 @@ def test_a_bad_picture_is_an_answer_of_its_own(tmp_path):
     assert [bool(a.text) for a in answers] == [True, False, False, False, True]
 
 
+def test_quality_comes_with_the_words_where_it_is_wanted(tmp_path):
+    """Measured from the same pixels; not where the picture says that nobody asks."""
+    (tmp_path / "x").write_bytes(picture(1))
+    asked = [Picture(0, tmp_path / "x"), Picture(1, tmp_path / "x", quality=False)]
+    first, second = (a for _, a in Basic({}).captions(Fixed(asked)))
+    assert first.text == second.text and first.quality and 0 <= first.quality.overall <= 1 and second.quality is None
+
+
+def test_the_style_of_the_captioner_applies(tmp_path):
+    """Trigger first; a caption that is there is kept where it is to be appended to."""
+    (tmp_path / "x").write_bytes(picture(1))
+    asked = [Picture(0, tmp_path / "x", existing="my cat.")]
+    ((_, answer),) = Basic({"trigger": "ohwx", "existing": "append"}).captions(Fixed(asked))
+    assert answer.text.startswith("ohwx, my cat. a landscape picture, 320x280")
+
+
 # ---------------------------------------------------------------- words
 
 PIXEL = st.tuples(*[st.integers(0, 255)] * 3)
