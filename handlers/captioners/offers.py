@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -75,7 +75,7 @@ def has(models: list[str], wanted: str) -> bool:
     return not wanted or wanted in models or f"{wanted}:latest" in models
 
 
-async def pull(session: aiohttp.ClientSession, engine: str, options: Options) -> AsyncIterator[Pulled]:
+async def pull(session: aiohttp.ClientSession, engine: str, options: Options) -> AsyncGenerator[Pulled, None]:
     """Fetch the model: Ollama's by Ollama, a tagger's weights to this machine. Raises Trouble; one for an engine that cannot."""
     if engine == "ollama":
         client = Client(session, _url(engine, options), text(options, "api_key"))
@@ -90,7 +90,7 @@ async def pull(session: aiohttp.ClientSession, engine: str, options: Options) ->
         raise Trouble(f"the engine {engine} fetches no models: only ollama and onnx do")
 
 
-async def _weights(options: Options) -> AsyncIterator[Pulled]:
+async def _weights(options: Options) -> AsyncGenerator[Pulled, None]:
     """A tagger's files, one after the other; what is said of them is all that is known of how far they are."""
     from .registry import NoSuchTagger
     from .weights import Hub, NoWeights, find

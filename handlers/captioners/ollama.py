@@ -9,7 +9,7 @@ Source: github.com/ollama/ollama docs/api.md.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -148,7 +148,7 @@ class OllamaDialect:
             request["format"] = SCHEMA if form == "schema" else "json"
         return request
 
-    async def pull(self, client: Client) -> AsyncIterator[Pulled]:
+    async def pull(self, client: Client) -> AsyncGenerator[Pulled, None]:
         """Have Ollama fetch the model; how far it is, as it goes. Leaving stops it, and the next pull goes on there. Raises Trouble."""
         queue: asyncio.Queue[Pulled | None] = asyncio.Queue()
 
