@@ -16,6 +16,19 @@ from ..rules.terms import Lane
 
 
 @dataclass(frozen=True, slots=True)
+class CaptionerState:
+    """How a captioner is that has something to do, or had lately. `state`: idle, waits, loading, working, ready, broken."""
+
+    name: str
+    engine: str
+    device: str = ""
+    state: str = "idle"
+    note: str = ""  # what it waits for, loads, or lacks
+    in_hand: int = 0  # pictures it has, from being claimed to being written
+    per_second: float = 0.0  # pictures a second, over the last half minute
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonStatus:
     """What only the living process knows of itself. `started` is epoch seconds, `waiting` counts units that are settling."""
 
@@ -26,6 +39,7 @@ class DaemonStatus:
     waiting: int = 0
     workers: Mapping[str, int] = field(default_factory=dict)  # lane -> how many jobs of it may run at once
     notices: tuple[str, ...] = ()  # what a person should know: a watch limit reached, a config that was not taken
+    captioners: tuple[CaptionerState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,7 @@ async def status(request: web.Request) -> web.Response:
                 }
                 for lane in Lane
             ],
+            "captioners": [views.captioner(c) for c in now.captioners],
             "last": found.last,
         }
     )

@@ -16,7 +16,7 @@ from ..rules.terms import Job
 from ..store.codec import printable
 from ..store.lookups import LookupRow
 from ..store.rows import AsideRow, DatasetRow, FileRow, HistoryRow, ItemRow, LinkRow, ModelRow, WatchRow
-from .ports import DaemonStatus, Event
+from .ports import CaptionerState, DaemonStatus, Event
 
 View = dict[str, object]
 
@@ -240,6 +240,19 @@ def job(r: Job) -> View:
         "run_at": r.run_at,
         "created": r.created,
         "finished": r.finished,
+    }
+
+
+def captioner(c: CaptionerState) -> View:
+    """How a captioner is."""
+    return {
+        "name": c.name,
+        "engine": c.engine,
+        "device": c.device,
+        "state": c.state,
+        "note": c.note,
+        "in_hand": c.in_hand,
+        "per_second": c.per_second,
     }
 
 

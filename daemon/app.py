@@ -34,6 +34,8 @@ from ..store.database import Corrupt, Database
 from ..store.store import Store
 from . import interpreter, logs
 from .blobs import Blobs
+from .captioning import Captioning
+from .cards import cards
 from .config import Config
 from .control import Control
 from .conveyor import Conveyor
@@ -188,7 +190,8 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     house.store.on_jobs = lanes.wake
     recovery = Recovery(house, performer)
     await _recover(house, recovery)
-    crew = Crew(house, lanes, running.hire)
+    captioning = Captioning(house, lanes, cards=await asyncio.to_thread(cards))
+    crew = Crew(lanes, captioning, running.hire)
     upkeep = Upkeep(house, intake, lanes, projection, recovery)
 
     async def apply(config: Config) -> None:
@@ -209,6 +212,7 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     reloader = Reloader(house, apply, os.environ)
     pulse = Pulse(house.store, lambda: running.tasks, intake.silent)
     control = running.control = Control(house, intake, conveyor, lanes, started, reloader, pulse, projection.ask)
+    control.captioners = captioning.states
     running.spawn(feed.pump(), "feed")
     running.spawn(conveyor.run(), "conveyor")
     running.spawn(projection.run(), "projection")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .. import __version__
-from ..api.ports import DaemonStatus, Family, Reload, Sample
+from ..api.ports import CaptionerState, DaemonStatus, Family, Reload, Sample
 from ..handlers import disk
 from ..rules.explain import as_json, explanation
 from ..rules.identify import identify, known_as
@@ -46,6 +46,7 @@ class Control:
         self._reloader, self._pulse = reloader, pulse
         self._on_deploy = on_deploy
         self.ready = False
+        self.captioners: Callable[[], tuple[CaptionerState, ...]] = tuple
 
     def status(self) -> DaemonStatus:
         """The process's own state."""
@@ -58,6 +59,7 @@ class Control:
             self._intake.count() + len(self._conveyor),
             workers,
             (*self._intake.notices(), *self._reloader.notices(), *self._troubles()),
+            self.captioners(),
         )
 
     def _troubles(self) -> Iterator[str]:

@@ -41,12 +41,13 @@ class Lanes:
     """Runs the hash, cpu and net lanes. `wake` after jobs were queued."""
 
     def __init__(self, house: House, feed: Feed, run: Run) -> None:
-        self._house, self._feed, self._run = house, feed, run
+        self._house, self.feed, self._run = house, feed, run
         self._wake: dict[Lane, asyncio.Event] = {lane: asyncio.Event() for lane in Lane}
         self._cancelled: set[int] = set()
         self._surplus: Counter[Lane] = Counter()
         self.running: dict[int, Job] = {}
         self.meters = Meters()
+        self.on_cancel: Callable[[int], None] = lambda job_id: None  # hears of running jobs that nobody wants any more
 
     def retire(self, lane: Lane, count: int) -> None:
         """Let `count` workers of a lane end, each once it has finished what it does; a negative count takes that back."""
@@ -62,6 +63,19 @@ class Lanes:
         """Stop a running job at its next progress tick."""
         if job_id in self.running:
             self._cancelled.add(job_id)
+            self.on_cancel(job_id)
+
+    def leave(self, lane: Lane) -> bool:
+        """Whether one worker of a lane is to end; who asks is taken for that one."""
+        if self._surplus[lane] <= 0:
+            return False
+        self._surplus[lane] -= 1
+        return True
+
+    async def stirred(self, lane: Lane) -> None:
+        """Wait until jobs of a lane may have been queued, or a worker of it is to end."""
+        await self._wake[lane].wait()
+        self._wake[lane].clear()
 
     async def work(self, lane: Lane) -> None:
         """One worker of a lane, until it is retired."""
@@ -159,7 +173,7 @@ class Lanes:
         return tick
 
     def _progress(self, job: Job, fraction: float, keep: bool) -> None:
-        self._feed.pass_on("progress", {"job": job.id, "lane": job.lane, "title": job.title, "progress": round(fraction, 4)})
+        self.feed.pass_on("progress", {"job": job.id, "lane": job.lane, "title": job.title, "progress": round(fraction, 4)})
         if keep:
             note = asyncio.ensure_future(self._house.store.write(jobs.progress, job.id, fraction))
             note.add_done_callback(lambda done: done.exception())

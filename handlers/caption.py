@@ -1,7 +1,8 @@
 """caption: the texts that a captioner gave become .txt files beside their pictures.
 
 What must hold: a text that somebody else put beside a picture meanwhile is theirs and stays (it is recorded as imported); ours is
-replaced only by a newer one of ours; a text appears whole, by a rename, and never in the place of a picture.
+replaced only by a newer one of ours, or where somebody asked for just that (`over`); a text appears whole, by a rename, and never in
+the place of a picture.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Written:
     captioner: str
     ours: Stamp | None = None
     active: bool = True  # the set lies beside the pictures
+    over: bool = False  # whatever text lies beside it is replaced: a person asked for that
 
 
 def prepare(written: Sequence[Written], staged: Path) -> list[Prepared]:
@@ -46,7 +48,7 @@ def _one(w: Written, fresh: Path) -> Prepared:
     if not w.picture.exists():
         return Prepared(Outcome(Status.SKIPPED, "the picture is gone"))
     found = disk.stamp(beside) if os.path.lexists(beside) else None
-    if found is not None and found != w.ours:
+    if found is not None and found != w.ours and not w.over:
         text, _ = texts.decode(beside.read_bytes()[: texts.MAX_CAPTION])
         if text.strip():
             theirs = Caption(w.dataset, w.rel, "", text.strip(), "imported", stamp=found)

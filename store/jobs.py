@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,6 +127,12 @@ def release(c: sqlite3.Connection, job_id: int, owner: str) -> None:
         "UPDATE jobs SET state='queued', attempts=attempts-1, lease_until=NULL WHERE id=? AND owner=? AND state='running'",
         (job_id, owner),
     )
+
+
+def release_all(c: sqlite3.Connection, job_ids: Sequence[int], owner: str) -> None:
+    """The same for several."""
+    for job_id in job_ids:
+        release(c, job_id, owner)
 
 
 def void_leases(c: sqlite3.Connection) -> int:
@@ -256,3 +262,71 @@ def job_row(v: Any) -> Job:
     return Job(
         v[0], v[1], Lane(v[2]), JobState(v[3]), json.loads(v[4]), v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12], v[13]
     )  # fmt: skip
+
+
+# ---------------------------------------------------------------- captions
+
+
+_FOR = "state='queued' AND lane='caption' AND json_extract(payload, '$.captioner')"  # as the index jobs_captioner has it
+
+
+def claim_for(c: sqlite3.Connection, captioner: str, owner: str, now: float, limit: int) -> list[Job]:
+    """Take up to `limit` due jobs of one captioner: highest priority first, then the oldest. None while the lane is paused."""
+    rows = c.execute(
+        f"""UPDATE jobs SET state='running', owner=?, lease_until=?, attempts=attempts+1, progress=NULL, error=NULL
+            WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_captioner WHERE {_FOR}=? AND run_at<=?
+                         AND NOT EXISTS (SELECT 1 FROM paused_lanes WHERE lane='caption')
+                         ORDER BY priority DESC, run_at, id LIMIT ?)
+            RETURNING {COLUMNS}""",
+        (owner, now + LEASE, captioner, now, limit),
+    ).fetchall()
+    return sorted((job_row(r) for r in rows), key=lambda j: (-j.priority, j.run_at, j.id))
+
+
+def next_due_for(c: sqlite3.Connection, captioner: str) -> float | None:
+    """When the earliest queued job of a captioner is due, in epoch seconds; None: there is none, or the lane is paused."""
+    row = c.execute(
+        f"""SELECT min(run_at) FROM jobs INDEXED BY jobs_captioner WHERE {_FOR}=?
+            AND NOT EXISTS (SELECT 1 FROM paused_lanes WHERE lane='caption')""",
+        (captioner,),
+    ).fetchone()
+    return row[0] if row else None
+
+
+def captioners_asked(c: sqlite3.Connection) -> list[str]:
+    """The captioners that queued jobs ask for; one look into the index for each, however many jobs there are."""
+    return [
+        row[0]
+        for row in c.execute(
+            f"""WITH RECURSIVE found(name) AS (
+                  SELECT min(json_extract(payload, '$.captioner')) FROM jobs INDEXED BY jobs_captioner WHERE {_FOR} IS NOT NULL
+                  UNION ALL
+                  SELECT (SELECT min(json_extract(payload, '$.captioner')) FROM jobs INDEXED BY jobs_captioner
+                          WHERE {_FOR} > found.name)
+                  FROM found WHERE found.name IS NOT NULL)
+                SELECT name FROM found WHERE name IS NOT NULL"""
+        )
+    ]
+
+
+def top_for(c: sqlite3.Connection, captioner: str) -> int:
+    """The highest priority that waits for a captioner; 0 when nothing does."""
+    row = c.execute(
+        f"SELECT priority FROM jobs INDEXED BY jobs_captioner WHERE {_FOR}=? ORDER BY priority DESC LIMIT 1", (captioner,)
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def waiting_for(c: sqlite3.Connection, captioner: str) -> int:
+    """How many jobs are queued for a captioner."""
+    (found,) = c.execute(f"SELECT count(*) FROM jobs INDEXED BY jobs_captioner WHERE {_FOR}=?", (captioner,)).fetchone()
+    return int(found)
+
+
+def say_why(c: sqlite3.Connection, captioner: str, why: str, limit: int = 200) -> None:
+    """Write into the next jobs of a captioner why they wait; it costs them nothing."""
+    c.execute(
+        f"""UPDATE jobs SET error=? WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_captioner WHERE {_FOR}=?
+            ORDER BY priority DESC, run_at, id LIMIT ?)""",
+        (printable(why[:2000]), captioner, limit),
+    )

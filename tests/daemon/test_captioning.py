@@ -1,9 +1,9 @@
 """The caption lane: every picture ends with its text, a poisonous one fails alone, a person's text stays."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
-from dropdock.daemon import workers
 from dropdock.handlers import disk
 from dropdock.rules.terms import Lane
 from dropdock.store import datasets, history, jobs
@@ -81,12 +81,10 @@ async def test_a_poisonous_picture_fails_alone(tmp_path, monkeypatch):
         assert sorted(p.name for p in (home.datasets / "cats").glob("*.png")) == ["a.png", "crash.png", "ugly.png", "z.png"]
 
 
-def odd_engine(house: Opened) -> None:
+def odd_engine(house: Opened, **options: object) -> None:
     """Have the captioner `odd` be of the engine that only tests/odd_worker.py knows."""
-    from dataclasses import replace
-
     config = house.house.config
-    odd = replace(config.captioners["odd"], engine="odd", options={})
+    odd = replace(config.captioners["odd"], engine="odd", options=options)
     house.house.config = replace(config, captioners={**config.captioners, "odd": odd})
 
 
@@ -95,9 +93,8 @@ async def test_a_hanging_picture_fails_alone(tmp_path, monkeypatch):
     use_odd_workers(monkeypatch, tmp_path)
     home = home_of(tmp_path, "odd")
     async with opened(home) as house:
-        odd_engine(house)
+        odd_engine(house, timeout=1.0)
         await take(house, {f"{name}.png": picture(n, (64, 64)) for n, name in enumerate(("a", "hang"))})
-        monkeypatch.setattr(workers, "PER_PICTURE", 0.6)
         await house.work(Lane.CAPTION)
         assert texts(home) == {"a.txt": "a picture of a\n"}
         (job,) = await house.store.read(jobs.listing, state="open")
@@ -124,7 +121,7 @@ async def test_a_picture_that_is_gone_or_has_a_caption_costs_nothing(tmp_path):
         payload = {"dataset": "cats", "captioner": "text", "set": "main", "only": "missing"}
         await house.store.enqueue(*(NewJob(r, Lane.CAPTION, r, {**payload, "rel": r}) for r in ("a.png", "gone.png")))
         await house.work(Lane.CAPTION)
-        assert set((await house.jobs()).values()) == {"done"} and house.captioning._workers == {}
+        assert set((await house.jobs()).values()) == {"done"} and house.captioning.workers == []
 
 
 async def test_a_text_that_a_person_saved_meanwhile_stays(tmp_path):
@@ -216,7 +213,7 @@ async def test_a_stopping_daemon_gives_its_pictures_back(tmp_path, monkeypatch):
         await take(house, {f"{name}.png": picture(n, (64, 64)) for n, name in enumerate(("a", "hang"))})
         house.hire(Lane.CAPTION)
         async with asyncio.timeout(10):
-            while not any(w.alive for w in house.captioning._workers.values()):
+            while not any(w.flight for w in house.captioning.workers):
                 await asyncio.sleep(0)
         await house.dismiss()
         found = await house.store.read(jobs.listing, lane="caption")

@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from dropdock.daemon import workers
-from dropdock.daemon.workers import Worker, WorkerDied
+from dropdock.daemon.frames import News
+from dropdock.daemon.workers import NotReady, Worker, WorkerDied
+from dropdock.handlers.captioners.protocol import Picture
 from odd import use_odd_workers
 from pictures_made import picture
 
@@ -21,8 +22,8 @@ async def hire(monkeypatch, tmp_path):
     use_odd_workers(monkeypatch, tmp_path)
     made: list[Worker] = []
 
-    def make(**options: object) -> Worker:
-        made.append(Worker("odd", "odd", options))  # type: ignore[arg-type]
+    def make(timeout: float = 60, **options: object) -> Worker:
+        made.append(Worker("odd", "odd", options, timeout))  # type: ignore[arg-type]
         return made[-1]
 
     yield make
@@ -49,7 +50,7 @@ async def test_each_picture_gets_its_answer_in_order(hire):
     assert [(a.text, a.error) for a in answers] == [("a picture of a", ""), ("", "too ugly"), ("a picture of b", "")]
     first = worker._process.pid
     assert [a.text for a in await worker.caption(paths("c"))] == ["a picture of c"] and worker._process.pid == first
-    assert worker.batch == 4
+    assert (worker.ahead, worker.device) == (4, "here")
 
 
 async def test_a_crash_is_one_batch_and_the_next_starts_anew(hire):
@@ -61,22 +62,22 @@ async def test_a_crash_is_one_batch_and_the_next_starts_anew(hire):
     assert (await worker.caption(paths("a")))[0].text == "a picture of a"
 
 
-async def test_a_hang_is_ended_after_its_time(hire, monkeypatch):
-    """PER_PICTURE for each picture of the batch, then the process is killed and said to have taken too long."""
-    worker = hire()
-    await worker.caption(paths("warm"))
-    pid = worker._process.pid
-    monkeypatch.setattr(workers, "PER_PICTURE", 0.05)
+async def test_a_hang_is_ended_after_its_time(hire):
+    """No answer within the time-out: the process is killed and said to have taken too long."""
+    worker = hire(timeout=0.5)
+    await worker.start()
+    pid = worker.pid
     with pytest.raises(WorkerDied, match="took too long"):
         await worker.caption(paths("a", "hang"))
+    assert worker.flight == {0, 1}
     assert gone(pid) and not worker.alive
 
 
 async def test_a_captioner_that_cannot_start_says_why(hire):
-    """The reason of the engine itself is in the message, every time it is tried."""
+    """The engine's own sentence is the message, every time it is tried."""
     worker = hire(broken=True)
     for _ in range(2):
-        with pytest.raises(WorkerDied, match="cannot start: RuntimeError: no such model"):
+        with pytest.raises(NotReady, match="cannot start: no such model"):
             await worker.caption(paths("a"))
         assert not worker.alive
 
@@ -112,14 +113,49 @@ async def test_a_worker_killed_from_outside_is_replaced(hire, tmp_path):
     assert len(set(mark.read_text().split())) == 2
 
 
-async def test_an_idle_worker_is_let_go_and_comes_back(hire, tmp_path):
-    """Its memory is given back; a batch at the very moment it is let go is answered by a new one, not lost."""
+async def test_a_closed_worker_gives_back_what_it_holds_and_comes_again(hire, tmp_path):
+    """Gently: it ends by itself; the next batch has a new process."""
     mark = tmp_path / "starts"
     worker = hire(starts=str(mark))
     await worker.caption(paths("a"))
-    worker._let_go()
+    pid = worker.pid
+    await worker.close()
+    assert gone(pid) and not worker.alive
     assert (await worker.caption(paths("b")))[0].text == "a picture of b"
     assert len(mark.read_text().split()) == 2
+
+
+async def test_answers_come_while_pictures_still_go(hire):
+    """Never more in flight than it likes to hold, a thousand pictures drawn from an iterator, each answered once."""
+    worker, drawn, most = hire(ahead=7), 0, 0
+
+    def draw():
+        nonlocal drawn
+        for n in range(1000):
+            drawn += 1
+            yield Picture(n, Path(f"/nowhere/{n}.png"))
+
+    found = {}
+    async for id, answer in worker.stream(draw()):
+        found[id] = answer.text
+        most = max(most, drawn - len(found) + 1)
+    assert found == {n: f"a picture of {n}" for n in range(1000)} and most <= 7
+
+
+async def test_an_engine_that_stops_says_why(hire):
+    """An exception in the middle of its work is its sentence, and what was in flight is known."""
+    worker = hire()
+    with pytest.raises(WorkerDied, match="stopped: the card went away") as caught:
+        await worker.caption(paths("a", "stop"))
+    assert not isinstance(caught.value, NotReady) and worker.flight == {0, 1} and not worker.alive
+
+
+async def test_its_news_is_heard(hire):
+    """What it says while it loads comes before it is ready."""
+    worker, heard = hire(), []
+    worker._on_news = heard.append
+    await worker.start()
+    assert heard == [News("loading nothing")]
 
 
 async def test_stopping_ends_the_process(hire):
@@ -136,14 +172,14 @@ async def test_a_cancelled_batch_leaves_no_process_in_an_unknown_state(hire):
     """The daemon stops while a picture is looked at: the process is ended with it."""
     worker = hire()
     await worker.caption(paths("warm"))
-    pid = worker._process.pid
+    pid = worker.pid
     asked = asyncio.ensure_future(worker.caption(paths("hang")))
-    await asyncio.sleep(0)
-    while not worker._busy.locked():
+    while not worker.flight:
         await asyncio.sleep(0)
     asked.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asked
+    await worker.stop()
     assert gone(pid)
 
 
