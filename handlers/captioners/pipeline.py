@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .pixels import Floats
 
 BATCHES = 3  # in the ring: one is run, one is full, one is being filled
-_MEMORY = ("memory", "alloc", "cuda_out_of", "cublas_status_alloc")
+_MEMORY = ("out of memory", "out_of_memory", "failed to alloc", "bad_alloc", "bad alloc", "alloc_failed", "not enough memory")
 _LOST = ("cuda failure", "cuda error", "device-side", "unspecified launch")
 
 
