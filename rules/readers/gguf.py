@@ -51,8 +51,8 @@ class _Cursor:
     data: bytearray = field(default_factory=bytearray)
     at: int = 0
 
-    def take(self, size: int) -> bytes:
-        end = self.at + size
+    def _reach(self, end: int) -> None:
+        """Have the file's bytes up to `end`."""
         if end > MAX_HEADER:
             raise _Bad("header-too-large", f"the header is longer than {MAX_HEADER} bytes, which is not read")
         while len(self.data) < end:
@@ -60,6 +60,21 @@ class _Cursor:
             if not more:
                 raise _Short
             self.data += more
+
+    def skip_texts(self, count: int) -> None:
+        """Step over so many texts: a tokenizer's words and merges are nearly all of a language model's header."""
+        length_at, data, at, there = struct.Struct(self.order + "Q").unpack_from, self.data, self.at, len(self.data)
+        for _ in range(count):
+            if at + 8 > there:
+                self._reach(at + 8)
+                there = len(data)
+            at += 8 + length_at(data, at)[0]
+        self._reach(at)
+        self.at = at
+
+    def take(self, size: int) -> bytes:
+        end = self.at + size
+        self._reach(end)
         piece = bytes(self.data[self.at : end])
         self.at = end
         return piece
@@ -152,6 +167,9 @@ def _value(cursor: _Cursor, kind: int, depth: int = 0) -> str:
     if inner in FIXED:
         raw = cursor.take(items * struct.calcsize("=" + FIXED[inner]))
         return ",".join(map(str, struct.unpack(f"{cursor.order}{items}{FIXED[inner]}", raw))) if items <= 16 else f"[{items}]"
+    if inner == STRING:
+        cursor.skip_texts(items)
+        return f"[{items}]"
     for _ in range(items):
         _value(cursor, inner, depth + 1)
     return f"[{items}]"
