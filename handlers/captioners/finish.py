@@ -94,8 +94,8 @@ def _tags(text: str, style: Style, existing: str) -> str:
         body = without_implied(body, head)
     tail = [tag for tag in unique(suffix) if key(tag) not in {key(t) for t in head}]
     write = escaped if style.escape else str
-    lists = [[write(tag) for tag in part] for part in (head, body, tail)]
-    return ", ".join(_fitting(*lists, len(unique(trigger)), style.max_length))
+    head, body, tail = ([write(tag) for tag in part] for part in (head, body, tail))
+    return ", ".join(_fitting(head, body, tail, len(unique(trigger)), style.max_length))
 
 
 def _given(parts: Iterable[str]) -> list[str]:

@@ -96,7 +96,7 @@ def opened(model: Path, where: Wanted) -> tuple[Session, str]:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4
     why = "" if where.card is None else _unusable(ort)
-    errors = (*errors_of(ort), RuntimeError, ValueError, MemoryError)
+    errors: tuple[type[Exception], ...] = (*errors_of(ort), RuntimeError, ValueError, MemoryError)
     if where.card is not None and not why:
         card = {"device_id": where.card, "cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
         try:
@@ -159,7 +159,8 @@ class Net:
                 part = np.concatenate([part, np.zeros((step - len(part), *rows.shape[1:]), np.float32)])
             given = part.astype(np.float16) if self._half else part
             found.append(np.asarray(self._session.run([self._output], {self._input: given})[0], np.float32).reshape(step, -1))
-        return self._probable(found[0] if len(found) == 1 else np.concatenate(found))[:count]
+        whole: Floats = found[0] if len(found) == 1 else np.concatenate(found)
+        return self._probable(whole)[:count]
 
     def _probable(self, found: Floats) -> Floats:
         import numpy as np
@@ -169,7 +170,8 @@ class Net:
             logits = float(found.min()) < -1e-4 or float(found.max()) > 1.0001
         if not logits:
             return found
-        return (0.5 * np.tanh(0.5 * found) + 0.5).astype(np.float32, copy=False)  # the sigmoid, without its overflow
+        sigmoid: Floats = (0.5 * np.tanh(0.5 * found) + 0.5).astype(np.float32, copy=False)  # in the form that does not overflow
+        return sigmoid
 
 
 def _seen(weights: Weights, shape: Sequence[int | str | None]) -> tuple[Entry, Shape]:

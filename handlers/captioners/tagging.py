@@ -20,6 +20,7 @@ from .labels import Vocabulary
 if TYPE_CHECKING:
     import numpy as np
 
+    Marks = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
     Scores = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
     Places = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
@@ -139,22 +140,24 @@ class Tagger:
         tags = [self._tag(int(at), merged, above) for at in chosen]
         return self._with_rating(ordered(tags, self._taste.order), table)
 
-    def _tag(self, at: int, merged: Scores, above: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Tag:
+    def _tag(self, at: int, merged: Scores, above: Marks) -> Tag:
         votes = tuple(model.name for n, model in enumerate(self._models) if above[n, at])
         return Tag(self._names[at], self._categories[at], float(merged[at]), at, votes)
 
-    def _merged(
-        self, table: Scores, limits: Scores, above: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
-    ) -> tuple[Scores, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]]:
+    def _merged(self, table: Scores, limits: Scores, above: Marks) -> tuple[Scores, Marks]:
         """Scores and choice over the models that know a tag: the highest score and one vote, all votes, or mean over mean."""
+        import numpy as np
+
         if len(self._models) == 1:
             return table[0], above[0]
         if self._taste.merge == "union":
-            return table.max(axis=0), above.any(axis=0)
+            any_vote = np.asarray(above.any(axis=0))
+            return table.max(axis=0), any_vote
         count = self._known.sum(axis=0)
         mean = table.sum(axis=0) / count
         if self._taste.merge == "intersection":
-            return mean, (above | ~self._known).all(axis=0)
+            all_votes = np.asarray((above | ~self._known).all(axis=0))
+            return mean, all_votes
         return mean, mean > (limits * self._known).sum(axis=0) / count
 
     def _cut(self, table: Scores) -> Scores:

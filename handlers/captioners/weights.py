@@ -16,10 +16,14 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
 from .registry import LABELS, MODELS, OWN, Entry, NoSuchTagger, described, entries, entry
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 Tell = Callable[[str], None]
 MOST = 16_000_000_000  # bytes of one file
@@ -110,26 +114,9 @@ def _fetched(known: Entry, file: str, hub: Hub, tell: Tell) -> Path:
     try:
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-        from huggingface_hub.utils import tqdm
     except ImportError as error:
         mend = "pipx inject dropdock huggingface_hub (or pip install 'dropdock[hub]'), or name a folder"
         raise ImportError(f"{known.name} has to be downloaded and huggingface_hub is not installed: {mend}") from error
-
-    class Progress(tqdm):  # type: ignore[misc]  # a class of no known type
-        """Tells instead of drawing a bar: at most once a hundredth."""
-
-        said = -1
-
-        def __init__(self, *args: object, **rest: object) -> None:
-            super().__init__(*args, **{**rest, "disable": False, "file": _Silent()})
-
-        def update(self, n: float | None = 1) -> bool | None:
-            shown = super().update(n)
-            part = int(100 * self.n / self.total) if self.total else 0
-            if part != self.said and self.unit == "B":
-                self.said = part
-                tell(f"downloading {known.name}: {file} {part} %")
-            return bool(shown)
 
     try:
         return Path(
@@ -142,7 +129,7 @@ def _fetched(known: Entry, file: str, hub: Hub, tell: Tell) -> Path:
                 endpoint=hub.endpoint or None,
                 cache_dir=hub.cache,
                 local_files_only=hub.offline,
-                tqdm_class=Progress,
+                tqdm_class=_progress(f"downloading {known.name}: {file}", tell),
             )
         )
     except GatedRepoError:
@@ -154,6 +141,29 @@ def _fetched(known: Entry, file: str, hub: Hub, tell: Tell) -> Path:
         raise NoWeights(_absent(known, file, hub, error)) from None
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise NoWeights(f"{known.repo}/{file} cannot be downloaded: {_line(error)}") from None
+
+
+def _progress(what: str, tell: Tell) -> type[tqdm]:
+    """The bar that the client draws, as one that tells instead: at most once a hundredth."""
+    from tqdm import tqdm
+
+    class Progress(tqdm):  # type: ignore[misc]  # it has no types
+        """Counts bytes."""
+
+        said = -1
+
+        def __init__(self, *args: object, **rest: object) -> None:
+            super().__init__(*args, **{**rest, "disable": False, "file": _Silent()})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            shown = super().update(n)
+            part = int(100 * self.n / self.total) if self.total else 0
+            if part != self.said and self.unit == "B":
+                self.said = part
+                tell(f"{what} {part} %")
+            return bool(shown)
+
+    return Progress
 
 
 class _Silent:
