@@ -41,6 +41,11 @@ class Captioning:
         """So many local captioners may have their model loaded at once from now on."""
         self._turns.resize(size)
 
+    @property
+    def around(self) -> Around:
+        """What its desks share: whoever else loads a model takes turns with them."""
+        return self._around
+
     async def work(self) -> None:
         """Have jobs captioned until this lane is to end."""
         stirred = asyncio.create_task(self._lanes.stirred(Lane.CAPTION))

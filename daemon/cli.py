@@ -9,7 +9,9 @@ from __future__ import annotations
 import click
 
 from .commands.add import add
+from .commands.caption import caption
 from .commands.captioners import captioners
+from .commands.captioning import captioning
 from .commands.common import CONTEXT, config_option
 from .commands.demo import demo
 from .commands.deploy import deploy, undeploy
@@ -54,6 +56,8 @@ COMMANDS = (
     add,
     models,
     captioners,
+    caption,
+    captioning,
     targets,
     links,
     deploy,

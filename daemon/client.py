@@ -68,6 +68,32 @@ class Client:
         """POST below /api/v1, with a body of JSON or none."""
         return self._ask("POST", path, body)
 
+    def put(self, path: str, body: Mapping[str, object]) -> Row:
+        """PUT below /api/v1."""
+        return self._ask("PUT", path, body)
+
+    def patch(self, path: str, body: Mapping[str, object]) -> Row:
+        """PATCH below /api/v1."""
+        return self._ask("PATCH", path, body)
+
+    def delete(self, path: str) -> Row:
+        """DELETE below /api/v1."""
+        return self._ask("DELETE", path)
+
+    def lines(self, path: str, body: Mapping[str, object]) -> Iterator[Row]:
+        """POST below /api/v1, and the JSON objects of the answer, one a line, as they come."""
+        headers = {**self._headers(), "Content-Type": "application/json"}
+        with closing(self._open()) as connection:
+            try:
+                connection.request("POST", BASE + path, json.dumps(body).encode(), headers)
+                response = connection.getresponse()
+                if response.status != 200 or response.getheader(VERSION_HEADER) is None:
+                    _answer(response)
+                for line in iter(response.readline, b""):
+                    yield _object(line.decode("utf-8", "replace"))
+            except (OSError, http.client.HTTPException) as error:
+                raise _gone(error) from error
+
     def _ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Row:
         headers = {**self._headers(), **({"Content-Type": "application/json"} if body is not None else {})}
         data = None if body is None else json.dumps(body).encode()

@@ -1,0 +1,117 @@
+"""caption DATASET: give the running daemon a caption run, and show how it goes until it is done.
+
+What must hold: the run is the daemon's; whoever watches it here may go away at any time, and is told how to come back or to end it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import click
+
+from ..client import Client, Row
+from .common import FAILED, ask, clean, duration, load_config, number, print_json, rows, stop
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+LOOK = 0.5  # seconds between two looks
+SHOWN = 20  # failed pictures that are listed at most
+
+
+def caption_datasets(names: Sequence[str], body: Row, wait: bool, as_json: bool) -> None:
+    """Begin a run for each dataset; with `wait` stay until they are done. Code 1 when a picture failed."""
+    if "with" not in body:
+        own = [name for name in load_config().captioners if name != "basic"]
+        body = {**body, "with": own[0] if len(own) == 1 else "basic"}
+    runs = [ask(lambda client, name=name: client.post(f"/datasets/{quote(name, safe='')}/caption", body)) for name in names]  # type: ignore[misc]  # a default argument
+    if not wait:
+        for run in runs:
+            if as_json:
+                print_json(run)
+            else:
+                click.echo(clean(begun(run)))
+        return
+    ends = [watched(run) for run in runs]
+    failed = 0
+    for run in ends:
+        failed += int(number(run["failed"]))
+        if as_json:
+            print_json(run)
+        else:
+            click.echo(clean(ended(run)))
+            _tell_failed(run)
+    if failed or any(run["state"] != "done" for run in ends):
+        raise click.exceptions.Exit(FAILED)
+
+
+def begun(run: Row) -> str:
+    """What was begun, and how it is ended."""
+    what = f"run {run['id']}: {run['total']} pictures of {run['dataset']} with {run['with']}"
+    return f"{what}; `dropdock captioning cancel {run['id']}` ends it"
+
+
+def ended(run: Row) -> str:
+    """How a run ended."""
+    end, created = number(run.get("finished")), number(run.get("created"))
+    took = f", {duration(end - created)}" if end > created else ""
+    speed = f", {number(run['done']) / (end - created):.1f} img/s" if end > created else ""
+    return f"run {run['id']} is {run['state']}: {run['done']} done, {run['failed']} failed{took}{speed}"
+
+
+def watched(run: Row) -> Row:
+    """The run once it is over. Ctrl-C ends the watching and leaves the run going."""
+
+    def look(client: Client) -> Row:
+        now = run
+        with _bar() as bar:
+            task = None if bar is None else bar.add_task("waiting", total=int(number(run["total"])))
+            while now["state"] in ("running", "paused"):
+                if bar is not None and task is not None:
+                    gone = number(now["done"]) + number(now["failed"]) + number(now["cancelled"])
+                    bar.update(task, completed=gone, total=number(now["total"]), description=clean(how(now)))
+                time.sleep(LOOK)
+                now = client.get(f"/captioning/{run['id']}")
+        return now
+
+    try:
+        return ask(look)
+    except KeyboardInterrupt:
+        stop(clean(f"no longer shown, but it goes on: {begun(run)}"))
+
+
+def how(run: Row) -> str:
+    """A run that goes on, in a few words."""
+    if run["state"] == "paused":
+        return "paused"
+    left = f", {duration(run['eta'])} left" if run.get("eta") is not None else ""
+    bad = f", {run['failed']} failed" if run["failed"] else ""
+    doing = "measuring" if run.get("phase") == "measure" else "captioning"
+    return f"{doing}, {number(run['per_second']):.1f} img/s{bad}{left}"
+
+
+def _tell_failed(run: Row) -> None:
+    if not run["failed"]:
+        return
+    answer = ask(lambda client: client.get(f"/captioning/{run['id']}/items", state="failed", limit=SHOWN))
+    for item in rows(answer, "items"):
+        click.echo(clean(f"dropdock: {item['rel']}: {item['error']}"), err=True)
+    more = int(number(run["failed"])) - len(rows(answer, "items"))
+    if more > 0:
+        click.echo(f"dropdock: and {more} more: `dropdock captioning show {run['id']} --failed`", err=True)
+
+
+def _bar() -> AbstractContextManager[Progress | None]:
+    """A progress bar on stderr where that is a terminal."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
