@@ -14,6 +14,7 @@ from aiohttp import web
 from ..store.store import Store
 from . import (
     captioners,
+    captioning,
     config,
     datasets,
     explain,
@@ -51,6 +52,7 @@ ROUTES: tuple[Callable[[], list[web.RouteDef]], ...] = (
     targets.routes,
     captioners.routes,
     datasets.routes,
+    captioning.routes,
     history.routes,
     undo.routes,
     jobs.routes,

@@ -19,6 +19,7 @@ import structlog
 from aiohttp import web
 
 from ..api.app import build
+from ..api.captioning import CAPTIONS
 from ..api.lookup import LOOKUP, Lookup
 from ..api.models import BANDS
 from ..api.plan import PLANS
@@ -34,6 +35,7 @@ from ..store.database import Corrupt, Database
 from ..store.store import Store
 from . import interpreter, logs
 from .blobs import Blobs
+from .caption_runs import CaptionRuns
 from .captioning import Captioning
 from .cards import cards
 from .config import Config
@@ -154,6 +156,7 @@ class _Running:
         self.closers: list[Callable[[], Coroutine[None, None, None]]] = []
         self.url = ""
         self.control: Control
+        self.captions: CaptionRuns
 
     def spawn(self, work: Coroutine[None, None, None], name: str) -> None:
         """Start a task that runs as long as we do."""
@@ -192,6 +195,8 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     await _recover(house, recovery)
     captioning = Captioning(house, lanes, cards=await asyncio.to_thread(cards))
     crew = Crew(lanes, captioning, running.hire)
+    captions = running.captions = CaptionRuns(house, lanes, captioning.try_again)
+    await captions.start()
     upkeep = Upkeep(house, intake, lanes, projection, recovery)
 
     async def apply(config: Config) -> None:
@@ -216,6 +221,7 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     running.spawn(feed.pump(), "feed")
     running.spawn(conveyor.run(), "conveyor")
     running.spawn(projection.run(), "projection")
+    running.spawn(captions.run(), "caption runs")
     running.spawn(telling.run(), "telling")
     running.spawn(lookups.run(), "lookups")
     crew.resize(house.config.lanes)
@@ -306,6 +312,7 @@ async def _face(
     settings = FaceSettings(server.host, server.allowed_hosts, key, floor=lambda: house.config.free_space)
     face = await asyncio.to_thread(build, house.store, control, feed, settings)  # reads the page's files
     face[TARGETS] = targets
+    face[CAPTIONS] = running.captions
     face[UNDO] = undoer
     face[PLANS] = Plans(house)
     face[WHY] = why

@@ -1,45 +1,16 @@
 """The caption lane: every picture ends with its text, a poisonous one fails alone, a person's text stays."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from captions_made import home_of, odd_engine, take, texts
 from dropdock.handlers import disk
 from dropdock.rules.terms import Lane
 from dropdock.store import datasets, history, jobs
 from dropdock.store.jobs import NewJob
-from house_made import Home, Killed, Opened, opened
+from house_made import Killed, opened
 from odd import use_odd_workers
-from pictures_made import picture, zipped
-
-MORE = """
-captioners:
-  text: {{engine: simple, text: "a text"}}
-  odd: {{engine: simple, text: "a text"}}
-pipelines:
-  inbox:
-    - name: zips
-      when: {{kind: archive}}
-      do: [{{unpack: {{dataset: "{{stem}}"}}}}]
-    - name: pictures
-      when: {{kind: image}}
-      do: [{{dataset: "{{parent}}"}}, {{caption: {{with: {captioner}, set: {set}}}}}]
-"""
-
-
-def home_of(tmp_path, captioner: str = "text", set: str = "main") -> Home:
-    return Home(tmp_path, MORE.format(captioner=captioner, set=set))
-
-
-async def take(house: Opened, members: dict[str, bytes], name: str = "cats") -> None:
-    """A ZIP dropped and unpacked; its captions wait."""
-    path = zipped(house.home.inbox / f"{name}.zip", members)
-    await house.arrive(path)
-    await house.work()
-
-
-def texts(home: Home) -> dict[str, str]:
-    return {p.name: p.read_text() for p in home.datasets.rglob("*.txt")}
+from pictures_made import picture
 
 
 async def test_every_picture_ends_with_its_text(tmp_path):
@@ -79,13 +50,6 @@ async def test_a_poisonous_picture_fails_alone(tmp_path, monkeypatch):
         failed = await house.store.read(jobs.listing, state="failed")
         assert {str(j.payload["rel"]) for j in failed} == {"crash.png", "ugly.png"}
         assert sorted(p.name for p in (home.datasets / "cats").glob("*.png")) == ["a.png", "crash.png", "ugly.png", "z.png"]
-
-
-def odd_engine(house: Opened, **options: object) -> None:
-    """Have the captioner `odd` be of the engine that only tests/odd_worker.py knows."""
-    config = house.house.config
-    odd = replace(config.captioners["odd"], engine="odd", options=options)
-    house.house.config = replace(config, captioners={**config.captioners, "odd": odd})
 
 
 async def test_a_hanging_picture_fails_alone(tmp_path, monkeypatch):
