@@ -15,8 +15,8 @@ from typing import BinaryIO
 from ..header import Damaged, Header
 from ..terms import Condition
 from .bounded import Bounded
+from .canonical import BITS
 from .pickles import Pickled, walk
-from .safetensors import BITS
 from .zipdir import ZipMember, data_at, read_directory
 
 MAX_PICKLE = 64 << 20

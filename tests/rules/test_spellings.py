@@ -98,3 +98,14 @@ def test_a_flux_lora_that_could_be_chromas() -> None:
         ("flux1", 0.97),
     ]
     assert classify(either, "chroma_style").model.base == "chroma"
+
+
+def test_a_language_model_with_eyes() -> None:
+    """A vision half whose layers are named alike, and stand first, does not hide the language model."""
+    layers: dict[str, Tensor] = {k.removeprefix("model."): t for k, t in tensors_of(QWEN).items()}
+    eyes: dict[str, Tensor] = {
+        f"vision_tower.vision_model.encoder.layers.{n}.self_attn.{x}.weight": ("BF16", (1152, 1152))
+        for n in range(27)
+        for x in ("q_proj", "k_proj")
+    }
+    assert answer({**eyes, **{"model.language_model." + k: t for k, t in layers.items()}}) == ("text_encoder", "qwen3-4b")
