@@ -173,12 +173,11 @@ ANCHORS = (
 def at_anchor(index: KeyIndex) -> Iterator[KeyIndex]:
     """An encoder's keys as the table names them, whatever stands before: `clip_l.transformer.`, `model.language_model.`, nothing."""
     for anchor, wanted in ANCHORS:
-        key = next((k for k in index.exact if anchor in k), None)
-        if key is None:
-            continue
-        before, table = key.partition(anchor)[0], wanted.removesuffix(anchor)
-        if before == table or not (before == "" or before.endswith(".")):
-            continue
-        moved = {table + k[len(before) :]: t for k, t in index.exact.items() if k.startswith(before)}
-        # what does not carry the name (a vision half beside it) stays as it is
-        yield KeyIndex({**{k: t for k, t in index.exact.items() if not k.startswith(before)}, **moved})
+        table = wanted.removesuffix(anchor)
+        # a model of language and pictures has two halves that are named alike: each place is tried
+        for before in list(dict.fromkeys(k.partition(anchor)[0] for k in index.exact if anchor in k))[:4]:
+            if before == table or not (before == "" or before.endswith(".")):
+                continue
+            moved = {table + k[len(before) :]: t for k, t in index.exact.items() if k.startswith(before)}
+            # what does not carry the name (a vision half beside it) stays as it is
+            yield KeyIndex({**{k: t for k, t in index.exact.items() if not k.startswith(before)}, **moved})
