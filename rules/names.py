@@ -132,7 +132,7 @@ def _whole_words(folded: str, table: Mapping[str, object]) -> list[tuple[str, ob
     """The table's entries that stand in the text as whole words, the longest first; what one entry covers is used up."""
     hits: list[tuple[str, object]] = []
     for word in sorted(table, key=len, reverse=True):
-        if f"-{word}-" in folded or re.search(rf"-{re.escape(word)}(?=v\d|xl-)", folded):
+        if word in folded and (f"-{word}-" in folded or re.search(rf"-{re.escape(word)}(?=v\d|xl-)", folded)):
             hits.append((word, table[word]))
             folded = folded.replace(f"-{word}-", "--")
     return hits
