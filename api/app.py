@@ -13,6 +13,7 @@ from aiohttp import web
 
 from ..store.store import Store
 from . import (
+    caption_paths,
     captioners,
     captioning,
     config,
@@ -53,6 +54,7 @@ ROUTES: tuple[Callable[[], list[web.RouteDef]], ...] = (
     captioners.routes,
     datasets.routes,
     captioning.routes,
+    caption_paths.routes,
     history.routes,
     undo.routes,
     jobs.routes,

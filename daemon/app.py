@@ -19,6 +19,8 @@ import structlog
 from aiohttp import web
 
 from ..api.app import build
+from ..api.caption_paths import PATH_CAPTIONS
+from ..api.captioners import CAPTIONERS
 from ..api.captioning import CAPTIONS
 from ..api.lookup import LOOKUP, Lookup
 from ..api.models import BANDS
@@ -36,6 +38,7 @@ from ..store.store import Store
 from . import interpreter, logs
 from .blobs import Blobs
 from .caption_runs import CaptionRuns
+from .captioner_info import CaptionerInfo
 from .captioning import Captioning
 from .cards import cards
 from .config import Config
@@ -44,6 +47,7 @@ from .conveyor import Conveyor
 from .crew import Crew
 from .deploying import Deploying
 from .feed import Feed
+from .handed import Handed
 from .hash_orders import VERB as ASK_HASHES
 from .hash_orders import HashOrders
 from .house import House
@@ -117,7 +121,8 @@ def _set_up_logs(config: Config) -> None:
     secrets = [config.server.api_key, config.civitai.token, *(app.auth for app in config.apps.values())]
     rules = [rule for pipeline in config.pipelines.values() for rule in pipeline.rules]
     addresses = [action.text("url") for rule in rules for action in rule.do if action.verb == "webhook"]  # these may hold a token
-    logs.set_up(config.log.format, config.log.level, (*(secret.reveal() for secret in secrets if secret), *addresses))
+    keys = [str(c.options[name]) for c in config.captioners.values() for name in ("api_key", "token") if c.options.get(name)]
+    logs.set_up(config.log.format, config.log.level, (*(secret.reveal() for secret in secrets if secret), *keys, *addresses))
 
 
 def _make_folders(config: Config) -> None:
@@ -157,6 +162,7 @@ class _Running:
         self.url = ""
         self.control: Control
         self.captions: CaptionRuns
+        self.captioning: Captioning
 
     def spawn(self, work: Coroutine[None, None, None], name: str) -> None:
         """Start a task that runs as long as we do."""
@@ -193,7 +199,7 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     house.store.on_jobs = lanes.wake
     recovery = Recovery(house, performer)
     await _recover(house, recovery)
-    captioning = Captioning(house, lanes, cards=await asyncio.to_thread(cards))
+    captioning = running.captioning = Captioning(house, lanes, cards=await asyncio.to_thread(cards))
     crew = Crew(lanes, captioning, running.hire)
     captions = running.captions = CaptionRuns(house, lanes, captioning.try_again)
     await captions.start()
@@ -229,7 +235,9 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     undoer = Undertakings(house.store, Undoer(house, performer, projection, intake.touch))
     running.closers.append(undoer.stop)
     why = Whereabouts(house, intake.waiting)
-    running.url = await _face(house, control, Deploying(house, projection, telling), undoer, why, lookups, reclassifier, feed, running)
+    running.url = await _face(
+        house, control, Deploying(house, projection, telling), undoer, why, lookups, reclassifier, feed, running
+    )
     await redecide(house)  # before the first comparison of each watch
     running.spawn(intake.run(), "intake")
     running.spawn(intake.compare(), "compare")
@@ -311,6 +319,10 @@ async def _face(
     key = server.api_key.reveal() if server.api_key else None
     settings = FaceSettings(server.host, server.allowed_hosts, key, floor=lambda: house.config.free_space)
     face = await asyncio.to_thread(build, house.store, control, feed, settings)  # reads the page's files
+    face[CAPTIONERS] = info = CaptionerInfo(lambda: house.config.captioners, lambda: control.captioners(), feed.pass_on)
+    running.closers.append(info.close)
+    around = running.captioning.around
+    face[PATH_CAPTIONS] = Handed(house, around.turns, around.courtesy)
     face[TARGETS] = targets
     face[CAPTIONS] = running.captions
     face[UNDO] = undoer

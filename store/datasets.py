@@ -60,7 +60,11 @@ def active_set(c: sqlite3.Connection, dataset_id: int) -> str | None:
 
 
 def put_caption(c: sqlite3.Connection, caption: Caption, now: float) -> bool:
-    """Write the caption of one picture in one set ('' is the active one); False when the picture is not there any more."""
+    """Write the caption of one picture in one set; False when the picture is not there any more.
+
+    '' is the set whose text lies beside the picture, else the active one: while another set becomes the active one, what lies beside
+    a picture still belongs to the old one until it is written anew. A caption with a stamp is from now on the one that lies there.
+    """
     row = c.execute(
         "SELECT i.id, d.id FROM items i JOIN datasets d ON d.id=i.dataset_id WHERE d.slug=? AND i.rel=?",
         (caption.dataset, to_db(caption.rel)),
@@ -68,8 +72,19 @@ def put_caption(c: sqlite3.Connection, caption: Caption, now: float) -> bool:
     if row is None:
         return False
     item_id, dataset_id = row
-    which = set_id(c, dataset_id, caption.set or active_set(c, dataset_id) or DEFAULT_SET)
+    which = set_id(c, dataset_id, caption.set or _lying(c, item_id) or active_set(c, dataset_id) or DEFAULT_SET)
     s = caption.stamp or Stamp(0, 0, 0, 0)
+    if caption.stamp is not None:
+        c.execute(
+            "UPDATE captions SET size=0, mtime_ns=0, ino=0, dev=0 WHERE item_id=? AND set_id<>? AND mtime_ns<>0", (item_id, which)
+        )
+    same = c.execute(  # only the file is another: when it was written, and what is flagged of it, stays true
+        """UPDATE captions SET size=?, mtime_ns=?, ino=?, dev=?
+           WHERE item_id=? AND set_id=? AND text=? AND source=? AND captioner=?""",
+        (s.size, s.mtime_ns, s.ino, s.dev, item_id, which, caption.text, caption.source, caption.captioner),
+    )
+    if same.rowcount:
+        return True
     c.execute(
         """INSERT INTO captions VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT(item_id, set_id) DO UPDATE SET text=excluded.text,
              source=excluded.source, captioner=excluded.captioner, size=excluded.size, mtime_ns=excluded.mtime_ns,
@@ -77,6 +92,14 @@ def put_caption(c: sqlite3.Connection, caption: Caption, now: float) -> bool:
         (item_id, which, caption.text, caption.source, caption.captioner, s.size, s.mtime_ns, s.ino, s.dev, now),
     )
     return True
+
+
+def _lying(c: sqlite3.Connection, item_id: int) -> str | None:
+    """The set whose text lies beside a picture, as far as we left or read one there."""
+    row = c.execute(
+        "SELECT s.name FROM captions k JOIN caption_sets s ON s.id=k.set_id WHERE k.item_id=? AND k.mtime_ns<>0", (item_id,)
+    ).fetchone()
+    return row[0] if row else None
 
 
 def forget_path(c: sqlite3.Connection, path: Path) -> None:
@@ -160,8 +183,8 @@ def item(c: sqlite3.Connection, slug: str, rel: str) -> ItemRow | None:
 def sidecar(c: sqlite3.Connection, slug: str, rel: str) -> Stamp | None:
     """The stamp of the .txt that we left beside a picture, None when we left none."""
     row = c.execute(
-        """SELECT k.size, k.mtime_ns, k.ino, k.dev FROM captions k JOIN caption_sets s ON s.id=k.set_id AND s.active=1
-           JOIN items i ON i.id=k.item_id JOIN datasets d ON d.id=i.dataset_id WHERE d.slug=? AND i.rel=?""",
+        """SELECT k.size, k.mtime_ns, k.ino, k.dev FROM captions k JOIN items i ON i.id=k.item_id JOIN datasets d ON d.id=i.dataset_id
+           WHERE d.slug=? AND i.rel=? AND k.mtime_ns<>0""",
         (slug, to_db(rel)),
     ).fetchone()
     return Stamp(*row) if row else None
