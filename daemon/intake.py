@@ -22,6 +22,7 @@ from .conveyor import Conveyor
 from .cookies import WAIT, lay, may_ask
 from .hints import WatchState
 from .house import House
+from .interpreter import give_back
 from .leaving import Leaving
 from .looking import look_many
 from .meters import Meters
@@ -176,6 +177,7 @@ class Intake:
                 watch = self._house.watch(name)
                 if watch is not None and watch.enabled:
                     await self._compare(watch, reason)
+            await asyncio.to_thread(give_back)  # what starting, comparing and bursts needed
 
     async def _compare(self, watch: Watch, reason: str) -> None:
         store = self._house.store

@@ -8,6 +8,7 @@ Format: zlib (RFC 1950) around one JSON object, in the header's own order, becau
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,11 +19,12 @@ from .identify import folder_facts, header_of, merged_folder, model_facts
 from .names import ARCHITECTURE, HISTORY
 from .readers.folders import ModelFolder, missing_siblings
 from .readers.sidecars import evidence_beside
-from .signatures import TABLES, load_yaml
+from .signatures import TABLES
 from .terms import Condition, Evidence, Facts
 
 FORMAT = 1  # of the packed bytes: another one is read anew from the file
 CODE = 1  # raised when classify.py answers otherwise from the same tables: everything is asked again
+_VERSION = re.compile(r"^version: *(\d+)", re.MULTILINE)
 MAX_PACKED = 1 << 20  # bytes that the store keeps of one header; a published model takes 1 to 60 kB
 MAX_PLAIN = 32 << 20  # bytes that one may unpack to
 MAX_VALUE, MAX_HISTORY = 16 << 10, 200_000  # characters that are kept of a metadata value, and of one that tells of the training
@@ -40,8 +42,10 @@ class Compact:
 
 def table_version() -> int:
     """The version of all that decides: it rises with the version of any signature table, and with CODE."""
-    versions = (load_yaml(path)["version"] for path in sorted(TABLES.glob("signatures*.yaml")))
-    return CODE + sum(version for version in versions if isinstance(version, int))
+    found = (
+        _VERSION.search(path.read_text("utf-8")) for path in TABLES.glob("signatures*.yaml")
+    )  # asked at each start: not parsed
+    return CODE + sum(int(line[1]) for line in found if line)
 
 
 def read_compact(path: Path, companions: Sequence[Path] = ()) -> Compact | None:

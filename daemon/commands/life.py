@@ -32,6 +32,9 @@ def run() -> None:
       dropdock run --config ~/dropdock.yaml
     """
     with _sigterm_is_a_good_end():
+        from ..interpreter import load_lean
+
+        load_lean()
         config = load_config()
         import asyncio
 
