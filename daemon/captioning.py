@@ -15,9 +15,10 @@ from ..store import jobs
 from .caption_writing import Writer
 from .cards import Cards, NoCards
 from .courtesy import Courtesy, devices
-from .desk import Around, Desk
+from .desk import Desk
 from .house import House
 from .lanes import Lanes
+from .session import Around
 from .turns import Turns
 from .workers import Worker
 

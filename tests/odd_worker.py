@@ -30,6 +30,7 @@ class Odd:
         if options.get("broken") or (missing and not Path(str(missing)).exists()):
             raise RuntimeError("no such model")
         self._options = options
+        self.device = str(options.get("device", "here"))
         self.ahead = int(str(options.get("ahead", 4)))
         if options.get("starts"):
             with Path(str(options["starts"])).open("a") as file:
