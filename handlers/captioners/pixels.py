@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # Pillow and numpy take long to import and are only needed on
 
     Floats = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
-GAP = 1.75  # how many times the model's side the long side is kept at before the last step; 2 is nearer to exact, 1 is not near
+GAP = 1.5  # how many times the model's side the long side is kept at before the last step; 2 is nearer to exact, 1 is not near
 HUGE = 40_000_000  # pixels from which on pictures are decoded one at a time, so that memory stays bounded
 _one_huge = threading.Lock()
 # orientation -> (axes swapped, stored x runs backwards when displayed, stored y runs backwards)
@@ -169,33 +169,66 @@ def squared(picture: Decoded, shape: Shape) -> Image.Image:
     resample = {"bilinear": Image.Resampling.BILINEAR, "lanczos": Image.Resampling.LANCZOS}.get(
         shape.resample, Image.Resampling.BICUBIC
     )
-    canvas, box = _framed(picture, image, shape)
-    square = canvas.resize((shape.side, shape.side), resample, box)
+    square = _laid(picture, image, shape, resample)
     square = square if turn is None else square.transpose(turn)
     return square if square.mode == "RGB" else square.convert("RGB")
 
 
-def _framed(picture: Decoded, image: Image.Image, shape: Shape) -> tuple[Image.Image, tuple[float, float, float, float]]:
-    """The picture on its canvas, and the part of the canvas that becomes the square; all before it is turned.
+def _laid(picture: Decoded, image: Image.Image, shape: Shape, resample: Image.Resampling) -> Image.Image:
+    """The square, not yet turned. Only the part of it that the picture reaches is computed: the rest is border.
 
-    A shrunk picture ends within its last pixel, so the part's sides are fractions. The spare pixel of an odd border is at the right and
-    below as displayed, which is at the left or above where the turn runs backwards.
+    The spare pixel of an odd border is at the right and below as displayed, which is at the left or above where the turn runs backwards.
     """
     from PIL import Image
 
     (width, height), by = picture.size, picture.factor
     if shape.fit == "stretch":
-        return image, (0.0, 0.0, width / by, height / by)
-    side = max(width, height)
+        return image.resize((shape.side, shape.side), resample, (0.0, 0.0, width / by, height / by))
+    whole = max(width, height)
     _, back_x, back_y = _TURNS.get(picture.orientation, (False, False, False))
-    left, top = ((spare + 1) // 2 if back else spare // 2 for spare, back in ((side - width, back_x), (side - height, back_y)))
-    at_x, at_y = math.ceil(left / by), math.ceil(top / by)
-    x, y = at_x - left / by, at_y - top / by
-    if (left, top) == (0, 0) and width == height:
-        return image, (0.0, 0.0, side / by, side / by)
-    canvas = Image.new(image.mode, (math.ceil(x + side / by), math.ceil(y + side / by)), _colour(shape, image.mode))
-    canvas.paste(image, (at_x, at_y))
-    return canvas, (x, y, x + side / by, y + side / by)
+    left, top = ((spare + 1) // 2 if back else spare // 2 for spare, back in ((whole - width, back_x), (whole - height, back_y)))
+    x, y = _along(left, width, whole, by, shape.side), _along(top, height, whole, by, shape.side)
+    colour = _colour(shape, image.mode)
+    canvas = image
+    if (x.at, y.at) != (0, 0) or image.size != (x.size, y.size):
+        canvas = Image.new(image.mode, (x.size, y.size), colour)
+        canvas.paste(image, (x.at, y.at))
+    part = canvas.resize((x.last - x.first, y.last - y.first), resample, (x.start, y.start, x.end, y.end))
+    if part.size == (shape.side, shape.side):
+        return part
+    square = Image.new(image.mode, (shape.side, shape.side), colour)
+    square.paste(part, (x.first, y.first))
+    return square
+
+
+@dataclass(frozen=True, slots=True)
+class _Along:
+    """One axis: where the picture begins on its canvas, the canvas's size, and which part of it becomes which pixels of the square.
+
+    A shrunk picture ends within its last pixel, so start and end are fractions.
+    """
+
+    at: int
+    size: int
+    start: float
+    end: float
+    first: int
+    last: int
+
+
+def _along(before: int, length: int, whole: int, by: int, side: int) -> _Along:
+    """`before` pixels of border, `length` of picture, `whole` together with the border behind, all in the file's pixels."""
+    scale = whole / by / side
+    # How far a pixel of the square may look on either side: lanczos is widest. An exact square is computed whole, because the
+    # resizer's own rounding depends on where it begins.
+    reach = whole if by == 1 else 3 * max(1.0, scale) + 1
+    begin, end = before / by, (before + length) / by
+    first, last = max(0, math.floor((begin - reach) / scale)), min(side, math.ceil((end + reach) / scale))
+    at = min(math.ceil(begin), math.ceil(begin - first * scale + reach))
+    zero = at - begin  # where the square begins on the canvas
+    size = min(math.ceil(zero + whole / by), math.ceil(zero + last * scale + reach))
+    upto = whole / by if last == side else last * scale  # the first without the error of a division and a multiplication
+    return _Along(at, size, zero + first * scale, zero + upto, first, last)
 
 
 def _colour(shape: Shape, mode: str) -> int | tuple[int, int, int]:
