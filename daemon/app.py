@@ -22,11 +22,13 @@ from ..api.app import build
 from ..api.caption_paths import PATH_CAPTIONS
 from ..api.captioners import CAPTIONERS
 from ..api.captioning import CAPTIONS
+from ..api.captions import TEXTS
 from ..api.lookup import LOOKUP, Lookup
 from ..api.models import BANDS
 from ..api.plan import PLANS
 from ..api.ports import FaceSettings
 from ..api.reclassify import HASHES, RECLASSIFY, Reclassify
+from ..api.sets import SETS
 from ..api.targets import TARGETS, Targets
 from ..api.undo import UNDO, Undo
 from ..api.upload import clear_leftovers
@@ -66,6 +68,8 @@ from .reclassifying import VERB, Reclassifier
 from .recovery import Recovery
 from .redeciding import redecide
 from .reload import Reloader
+from .sets import VERB as CHANGE_TEXTS
+from .sets import Texts
 from .telling import Telling
 from .undertakings import Undertakings
 from .undoing import Undoer
@@ -163,6 +167,7 @@ class _Running:
         self.control: Control
         self.captions: CaptionRuns
         self.captioning: Captioning
+        self.texts = Texts(house)
 
     def spawn(self, work: Coroutine[None, None, None], name: str) -> None:
         """Start a task that runs as long as we do."""
@@ -195,7 +200,7 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     performer = Performer(house, projection.ask, intake.touch)
     reclassifier = Reclassifier(house, projection.ask)
     lookups = Lookups(house, reclassifier.refine)
-    lanes = Lanes(house, feed, _work(house, blobs, performer, reclassifier, lookups))
+    lanes = Lanes(house, feed, _work(house, blobs, performer, reclassifier, lookups, running.texts))
     house.store.on_jobs = lanes.wake
     recovery = Recovery(house, performer)
     await _recover(house, recovery)
@@ -253,7 +258,7 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     return running
 
 
-def _work(house: House, blobs: Blobs, performer: Performer, reclassifier: Reclassifier, lookups: Lookups) -> Run:
+def _work(house: House, blobs: Blobs, performer: Performer, reclassifier: Reclassifier, lookups: Lookups, texts: Texts) -> Run:
     """What each job is done by, told by its payload."""
 
     async def perform(job: Job, tick: Tick) -> None:
@@ -261,6 +266,8 @@ def _work(house: House, blobs: Blobs, performer: Performer, reclassifier: Reclas
             await reclassifier.perform(job, tick)
         elif LOOK_UP in job.payload:
             await lookups.perform(job, tick)
+        elif CHANGE_TEXTS in job.payload:
+            await texts.perform(job, tick)
         elif ASK_HASHES in job.payload:
             await HashOrders(house).perform(job, tick)
         else:
@@ -323,6 +330,7 @@ async def _face(
     running.closers.append(info.close)
     around = running.captioning.around
     face[PATH_CAPTIONS] = Handed(house, around.turns, around.courtesy)
+    face[SETS] = face[TEXTS] = running.texts
     face[TARGETS] = targets
     face[CAPTIONS] = running.captions
     face[UNDO] = undoer

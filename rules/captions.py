@@ -51,3 +51,15 @@ class Quality:
     overall: float | None = None
     dhash: str = ""  # 16 hex digits
     version: int = QUALITY_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A change of many texts at once. What is empty changes nothing; the order is: find, remove, prepend, append."""
+
+    find: str = ""  # replaced everywhere by `replace`; with `regex` an expression, whose groups are \\1 …
+    replace: str = ""
+    regex: bool = False
+    prepend: tuple[str, ...] = ()  # tags or words put first, unless they are there
+    append: tuple[str, ...] = ()  # the same, last
+    remove: tuple[str, ...] = ()  # tags: exact, with * and ?, or /regular expression/; of prose the whole part between commas

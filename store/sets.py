@@ -30,6 +30,7 @@ class SetRow:
     manual: int
     empty: int
     at: float | None  # when its newest text was written
+    quality: float | None = None  # the mean of how good the pictures with a text are, 0..1, of those that were measured
 
     @property
     def captions(self) -> int:
@@ -43,12 +44,13 @@ def listing(c: sqlite3.Connection, slug: str) -> list[SetRow]:
         """SELECT s.id, d.slug, s.name, s.active, s.captioner, s.style, s.created,
              (SELECT count(*) FROM items i WHERE i.dataset_id=d.id),
              coalesce(sum(k.source='imported'), 0), coalesce(sum(k.source='generated'), 0), coalesce(sum(k.source='manual'), 0),
-             coalesce(sum(trim(k.text)=''), 0), max(k.at)
+             coalesce(sum(trim(k.text)=''), 0), max(k.at), avg(q.overall)
            FROM caption_sets s JOIN datasets d ON d.id=s.dataset_id LEFT JOIN captions k ON k.set_id=s.id
+             LEFT JOIN items p ON p.id=k.item_id LEFT JOIN quality q ON q.sha256=p.sha256
            WHERE d.slug=? GROUP BY s.id ORDER BY s.active DESC, s.name""",
         (slug,),
     )
-    return [SetRow(r[0], r[1], r[2], bool(r[3]), r[4], style(r[5]), *r[6:13]) for r in rows]
+    return [SetRow(r[0], r[1], r[2], bool(r[3]), r[4], style(r[5]), *r[6:14]) for r in rows]
 
 
 def one(c: sqlite3.Connection, slug: str, name: str) -> SetRow | None:
@@ -62,6 +64,47 @@ def style_of(c: sqlite3.Connection, slug: str, name: str) -> Style:
         "SELECT s.style FROM caption_sets s JOIN datasets d ON d.id=s.dataset_id WHERE d.slug=? AND s.name=?", (slug, name)
     ).fetchone()
     return style(row[0]) if row else Style()
+
+
+def create(c: sqlite3.Connection, slug: str, name: str, captioner: str, wanted: Style, now: float) -> bool:
+    """Make a set; False when the dataset has one of that name. Its first one is active. Raises KeyError where there is no dataset."""
+    dataset_id = _dataset(c, slug)
+    first = c.execute("SELECT 1 FROM caption_sets WHERE dataset_id=? AND active=1", (dataset_id,)).fetchone() is None
+    made = c.execute(
+        "INSERT INTO caption_sets(dataset_id, name, active, captioner, style, created) VALUES (?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+        (dataset_id, name, int(first), captioner, written(wanted), now),
+    )
+    return made.rowcount == 1
+
+
+def rename(c: sqlite3.Connection, set_id: int, name: str) -> bool:
+    """Give a set another name; False when its dataset has one of that name."""
+    return c.execute("UPDATE OR IGNORE caption_sets SET name=? WHERE id=?", (name, set_id)).rowcount == 1
+
+
+def delete(c: sqlite3.Connection, set_id: int) -> bool:
+    """Forget a set with its texts; False for the active one, whose texts lie beside the pictures."""
+    return c.execute("DELETE FROM caption_sets WHERE id=? AND active=0", (set_id,)).rowcount == 1
+
+
+def activate(c: sqlite3.Connection, slug: str, name: str) -> bool:
+    """Have a set be the one that lies beside the pictures from now on; False when it is that already, or is not there."""
+    dataset_id = _dataset(c, slug)
+    there = c.execute("SELECT active FROM caption_sets WHERE dataset_id=? AND name=?", (dataset_id, name)).fetchone()
+    if there is None or there[0]:
+        return False
+    c.execute(
+        "UPDATE caption_sets SET active=0 WHERE dataset_id=? AND active=1", (dataset_id,)
+    )  # one at a time: there is an index
+    c.execute("UPDATE caption_sets SET active=1 WHERE dataset_id=? AND name=?", (dataset_id, name))
+    return True
+
+
+def _dataset(c: sqlite3.Connection, slug: str) -> int:
+    row = c.execute("SELECT id FROM datasets WHERE slug=?", (slug,)).fetchone()
+    if row is None:
+        raise KeyError(slug)
+    return int(row[0])
 
 
 def describe(c: sqlite3.Connection, set_id: int, captioner: str, wanted: Style) -> None:
