@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from ..store import datasets
+from ..rules.captions import Quality
+from ..store import datasets, quality
 from ..store.rows import DatasetRow, ItemRow
 from . import views
 from .keys import STORE
@@ -22,6 +24,8 @@ class Shown:
     row: DatasetRow
     active: str | None
     items: list[ItemRow]
+    quality: Mapping[int, Quality] = field(default_factory=dict)  # item -> how good its picture is, where that is known
+    flags: Mapping[int, tuple[str, ...]] = field(default_factory=dict)  # item -> what a person should know of its caption
 
 
 def shown(c: sqlite3.Connection, slug: str, after: int = 0, limit: int = 0) -> Shown | None:
@@ -31,7 +35,8 @@ def shown(c: sqlite3.Connection, slug: str, after: int = 0, limit: int = 0) -> S
         return None
     row = rows[0]
     items = datasets.items(c, row.slug, after, limit) if limit else []
-    return Shown(row, datasets.active_set(c, row.id), items)
+    ids = [item.id for item in items]
+    return Shown(row, datasets.active_set(c, row.id), items, quality.of_items(c, ids), quality.flags_of_items(c, ids))
 
 
 async def listing(request: web.Request) -> web.Response:
@@ -57,10 +62,16 @@ async def items(request: web.Request) -> web.Response:
     return views.answer(
         {
             "dataset": found.row.slug,
-            "items": [views.item(r) for r in rows],
+            "items": [{**views.item(r), **_about(found, r.id)} for r in rows],
             "next": rows[-1].id if len(rows) == limit else None,
         }
     )
+
+
+def _about(found: Shown, item_id: int) -> views.View:
+    """How good a picture is, null where that is not known, and the flags of its caption."""
+    known = found.quality.get(item_id)
+    return {"quality": None if known is None else quality.as_plain(known), "caption_flags": found.flags.get(item_id, ())}
 
 
 async def _found(request: web.Request, after: int = 0, limit: int = 0) -> Shown:

@@ -48,7 +48,7 @@ class Nvml:
 
     def __init__(self) -> None:
         """Raises ImportError without the package, OSError or pynvml.NVMLError without a driver."""
-        import pynvml
+        import pynvml  # type: ignore[import-untyped]  # NVIDIA's own binding, without types
 
         pynvml.nvmlInit()
         self._nvml = pynvml

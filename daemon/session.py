@@ -65,7 +65,7 @@ class Patience:
         """The service is down or busy: it is asked again after a while, longer each time; how long."""
         if self.left == 0:  # several that were in flight together are one refusal
             self.refusals += 1
-        wait = min(LONGEST_WAIT, seconds * 2 ** max(0, self.refusals - 1))
+        wait = min(LONGEST_WAIT, seconds * 2.0 ** max(0, self.refusals - 1))
         self.until, self.why = max(self.until, time.monotonic() + wait), f"waits: {why}"
         return wait
 

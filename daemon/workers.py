@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import structlog
 
@@ -98,13 +99,8 @@ class Worker:
     async def answers(self) -> tuple[tuple[int, Answer], ...]:
         """The next few answers: waits until something is in flight, and then for one. Raises WorkerDied; `flight` is what it had."""
         try:
-            while True:
-                await self._flown.wait()
-                frame = await self._receive(self._timeout)
-                if isinstance(frame, Answers):
-                    break
-                self._aside(frame)
-            ids = [id for id, _ in frame.answers]
+            found = (await self._next_answers()).answers
+            ids = [id for id, _ in found]
             if len(set(ids)) != len(ids) or not self.flight.issuperset(ids):
                 raise BadFrame("the answer to another question")
         except (OSError, EOFError, BadFrame) as error:
@@ -115,7 +111,7 @@ class Worker:
         self.flight.difference_update(ids)
         if not self.flight:
             self._flown.clear()
-        return frame.answers
+        return found
 
     async def close(self) -> None:
         """Let it give back what it holds, and end it: gently first."""
@@ -181,6 +177,14 @@ class Worker:
         self.ahead, self.device = max(1, frame.ahead), frame.device
         _log.info("captioner started", captioner=self.name, engine=self._engine, device=self.device, pid=self._process.pid)
 
+    async def _next_answers(self) -> Answers:
+        while True:
+            await self._flown.wait()
+            frame = await self._receive(self._timeout)
+            if isinstance(frame, Answers):
+                return frame
+            self._aside(frame)
+
     def _aside(self, frame: Frame) -> None:
         """News is passed on. Raises NotReady or WorkerDied for Broken, BadFrame for what does not belong here."""
         if isinstance(frame, News):
@@ -197,7 +201,7 @@ class Worker:
             head = await self._reader.readexactly(HEAD)
             return unpack(await self._reader.readexactly(length(head)))
 
-    async def _died(self, error: Exception) -> None:
+    async def _died(self, error: Exception) -> NoReturn:
         raise WorkerDied(f"captioner {self.name} {_why(error, await self._end())}") from error
 
     async def _end(self) -> int | None:

@@ -192,7 +192,7 @@ async def test_the_real_worker_captions_real_pictures(tmp_path):
         good, bad = await worker.caption([tmp_path / "a.png", tmp_path / "b.png"])
     finally:
         await worker.stop()
-    assert "320x280" in good.text and "does not decode" in bad.error
+    assert "320x280" in good.text and "no picture format" in bad.error
 
 
 PARENT = """
