@@ -52,14 +52,15 @@ async def _leave(house: House, watch: Watch, path: Path | None) -> None:
 
 
 def _unsure(root: Path, paths: Iterable[tuple[Path, frozenset[int]]], last: RootId | None) -> set[Path]:
-    """The paths whose volume is not there: the root is missing, or the nearest folder left is on the root's own volume though the file was
-    recorded on another."""
+    """The paths whose volume is not there: the root is missing or on another volume than at the last comparison (only the next one can
+    tell), or the nearest folder left is on the root's own volume though the file was recorded on another."""
     try:
         here = os.stat(root).st_dev
     except OSError:
         return {path for path, _ in paths}
-    base = last[0] if last is not None else here
-    return {path for path, devices in paths if devices - {base, here} and _volume(path.parent, root) == here}
+    if last is not None and last[0] != here:
+        return {path for path, _ in paths}
+    return {path for path, devices in paths if devices - {here} and _volume(path.parent, root) == here}
 
 
 def _volume(folder: Path, root: Path) -> int | None:

@@ -32,6 +32,7 @@ from .settling import Settling, Waiting
 from .watcher import Watcher
 
 LOOKS = 1000  # paths looked at in one go: their folders are listed once
+ABSENT = "the folder is not there, or not the one it was"
 PACE = 0.05  # seconds between two goes while more than LOOKS wait: in a burst, many portions of a few would list a folder each
 _log = structlog.get_logger()
 
@@ -56,6 +57,7 @@ class Intake:
         self.meters = Meters()
         self.paused: set[str] = set()
         self._deaf: set[str] = set()  # watches that did not hear of their cookie
+        self._absent: set[str] = set()  # watches whose last comparison found no root, or not the one that was there
         self._pause = pause
         self._leaving = Leaving(conveyor.depart, clock)
         loop = asyncio.get_running_loop()
@@ -90,7 +92,9 @@ class Intake:
             self._settling.pop(name), self._ignores.pop(name)
             self.paused.discard(name)
             self._deaf.discard(name)
+            self._absent.discard(name)
         for w in fresh:
+            self._absent.discard(w.name)
             self._settling[w.name], self._ignores[w.name] = Settling(w), Ignores(w.ignore, w.max_depth)
         await asyncio.to_thread(self._turn, gone, fresh)
         for w in fresh:
@@ -199,14 +203,14 @@ class Intake:
         )
         state = str(health.state) if found.root_ok else str(WatchState.MISSING)
         well = health.state is WatchState.WATCHING
-        detail = (
-            (_skipped(found) if well else health.reason) if found.root_ok else "the folder is not there, or not the one it was"
-        )
+        detail = (_skipped(found) if well else health.reason) if found.root_ok else ABSENT
         await store.write(history.set_watch, watch.name, state, detail)
         if found.root_ok:
+            self._absent.discard(watch.name)
             await absence.come_back(self._house, watch, last, found.root)
             await store.write(history.set_scanned, watch.name, store.now(), found.files, found.root)
         else:
+            self._absent.add(watch.name)
             await absence.root_away(self._house, watch)
         now = self._clock()
         for path in found.dirty:
@@ -272,6 +276,8 @@ class Intake:
             health = self._watcher.state(watch.name)
             if health.state in (WatchState.LIMITED, WatchState.MISSING) and watch.enabled:
                 found.append(f"{watch.name}: {health.reason}")
+            elif watch.name in self._absent and watch.enabled:
+                found.append(f"{watch.name}: {ABSENT}")
             elif watch.name in self._deaf:
                 found.append(f"{watch.name}: it did not hear of a test file and was opened anew")
         return tuple(found)
@@ -283,7 +289,7 @@ class Intake:
     def hearing(self) -> dict[str, bool]:
         """Watch -> whether it hears everything that happens below it."""
         names = [w.name for w in self._house.config.watches if w.enabled]
-        return {name: self._watcher.state(name).state is WatchState.WATCHING for name in names}
+        return {name: self._watcher.state(name).state is WatchState.WATCHING and name not in self._absent for name in names}
 
     def count(self) -> int:
         """How many paths wait."""

@@ -1,8 +1,8 @@
 """The back end for network shares, which raise no file events: watchdog's poller, made to outlive its root.
 
 watchdog's own emitter ends for good when the root is missing at a poll, reports every file below an ignored folder, follows symlinks,
-and takes its first snapshot in the caller's thread. What must hold: a share that is away for a while is never read as a mass of
-deletions; it is told as a Doubt when it goes and when it is back.
+and takes its first snapshot in the caller's thread. What must hold: a share that is away for a while, be it that an empty folder stands
+where it was mounted, is never read as a mass of deletions; it is told as a Doubt when it goes and when it is back.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from watchdog.observers.polling import PollingEmitter
 
 from ..rules.ignores import Ignores
 from .hints import Doubt, WatchState
+
+NO_ROOT = (-1, -1)  # (st_dev, st_ino) that no folder has
 
 
 class PatientPoller(PollingEmitter):
@@ -35,6 +37,8 @@ class PatientPoller(PollingEmitter):
         super().__init__(event_queue, watch, timeout=timeout, event_filter=event_filter, stat=self._stat, listdir=self._list)
         self._root, self._ignores = watch.raw_path, ignores[watch.raw_path]
         self._state, self._away = WatchState.STARTING, False
+        self._which: tuple[int, int] | None = None  # (st_dev, st_ino) of the root that the last snapshot is of
+        self._another = False  # another root stands there than that
 
     def on_thread_start(self) -> None:
         """The first snapshot is taken in run(): a slow share must not hold up the start of the daemon."""
@@ -45,6 +49,7 @@ class PatientPoller(PollingEmitter):
             try:
                 super().on_thread_start()
             except OSError:
+                self._which = None
                 self.stopped_event.wait(self.timeout)
                 continue
             self._become(WatchState.WATCHING, "started" if self._state is WatchState.STARTING else "the folder is back")
@@ -53,11 +58,26 @@ class PatientPoller(PollingEmitter):
     def queue_events(self, timeout: float) -> None:
         """One poll, after `timeout` seconds."""
         super().queue_events(timeout)
-        if not self._away:
+        if self._another:
+            self._begin_anew()
+        elif not self._away:
             self._become(WatchState.WATCHING, "the folder is back")
 
+    def _begin_anew(self) -> None:
+        """Two folders of one name are not compared (unmounted, mounted, replaced): what the new one lacks was not deleted from the old."""
+        self._which = None
+        try:
+            super().on_thread_start()
+        except OSError:
+            self._which = NO_ROOT  # it is away by now: whatever stands there at the next poll is another one too
+            return
+        back = self._state is WatchState.MISSING
+        self._state = WatchState.STARTING  # so that it is told in any case
+        self._become(WatchState.WATCHING, "the folder is back" if back else "another folder stands there than before")
+
     def _stat(self, path: str) -> os.stat_result:
-        """lstat, so that symlinks are not followed; a missing root looks like a share that is away, for which the poller waits."""
+        """lstat, so that symlinks are not followed; a missing root looks like a share that is away, for which the poller waits, and so
+        does another root than before."""
         if path != self._root:
             return os.lstat(path)
         try:
@@ -66,7 +86,11 @@ class PatientPoller(PollingEmitter):
             self._away = True
             self._become(WatchState.MISSING, "the folder is missing or closed to us")
             raise OSError(errno.ENOTCONN, "the watched folder is away", path) from error
-        self._away = False
+        self._away, which = False, (found.st_dev, found.st_ino)
+        self._another = self._which not in (None, which)
+        if self._another:
+            raise OSError(errno.ESTALE, "another folder stands there than before", path)
+        self._which = which
         return found
 
     def _become(self, state: WatchState, reason: str) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from dropdock.daemon import absence
+from dropdock.daemon.intake import ABSENT, Intake
 from dropdock.handlers import disk
 from dropdock.store import away, files, history
 from house_made import Home, opened
@@ -82,6 +83,21 @@ async def test_a_departure_from_a_volume_that_is_unmounted_is_not_believed(home)
         assert await absence.believed(house.house, watch, [home.library / "mnt"]) == []
 
 
+async def test_no_departure_is_believed_below_a_root_on_another_volume_than_it_was(home):
+    """The share is unmounted and its mount point is left: what cannot be seen there is away until the next comparison."""
+    path = home.library / "a.png"
+    path.write_bytes(picture(1))
+    async with opened(home) as house:
+        await settled(house, path)
+        root, watch = home.library.stat(), house.house.watch_of(path)
+        path.unlink()
+        await house.store.write(history.set_scanned, "library", 1.0, 1, (root.st_dev + 7, root.st_ino))
+        assert await absence.believed(house.house, watch, [path]) == []
+        assert await states(house, path) == [("away", True)]
+        await house.store.write(history.set_scanned, "library", 2.0, 0, (root.st_dev, root.st_ino))
+        assert [d.path for d in await absence.believed(house.house, watch, [path])] == [path]
+
+
 async def test_a_disk_with_a_new_number_is_the_same_disk(home):
     """Rows follow the number, so that what is deleted later is believed, and nothing is looked at anew."""
     path = home.library / "a.png"
@@ -109,3 +125,22 @@ async def test_what_is_still_missing_stays_away(home):
         await absence.come_back(house.house, watch, None, None)
         assert await states(house, path, other) == [("away", True), ("done", True)]
         assert await house.store.read(away.away, "library") == [path]
+
+
+async def test_an_empty_folder_in_the_place_of_a_library_is_a_notice_until_the_library_is_back(home):
+    """The watch hears, but of another folder: a person is told so; nothing departs."""
+    path = home.library / "a.png"
+    path.write_bytes(picture(1))
+    async with opened(home) as house:
+        intake = Intake(house.house, house.conveyor)
+        await settled(house, path)
+        watch = house.house.watch_of(path)
+        home.library.rename(home.root / "elsewhere")
+        home.library.mkdir()
+        await intake._compare(watch, "asked for")
+        assert await states(house, path) == [("away", True)]
+        assert intake.notices() == (f"library: {ABSENT}",)
+        home.library.rmdir()
+        (home.root / "elsewhere").rename(home.library)
+        await intake._compare(watch, "asked for")
+        assert await states(house, path) == [("done", True)] and intake.notices() == ()

@@ -3,6 +3,7 @@ import shutil
 import threading
 from pathlib import Path
 
+import pytest
 from dropdock.daemon.hints import WatchState
 from dropdock.daemon.watcher import Watcher, _Ear
 from dropdock.rules.ignores import Ignores
@@ -138,6 +139,33 @@ def test_a_polled_share_that_goes_and_comes(tmp_path: Path) -> None:
         ears.until_state("in", WatchState.WATCHING, 3)
         (tmp_path / "in/y.png").write_text("x")
         ears.until("y.png")
+
+
+@pytest.mark.parametrize("held", ["", "other.png"], ids=["an empty folder", "other files"])
+def test_another_folder_in_the_place_of_a_polled_share_deletes_nothing(tmp_path: Path, held: str) -> None:
+    """As when a share is unmounted and its mount point is left: a doubt, no deletion; what comes later is heard, and so it is on return."""
+    root, other = tmp_path / "in", tmp_path / "point"
+    root.mkdir()
+    (root / "x.png").write_text("x")
+    other.mkdir()
+    if held:
+        (other / held).write_text("x")
+    with Ears(inbox(root, poll=0.05)) as ears:
+        ears.until_state("in", WatchState.WATCHING)
+        root.rename(tmp_path / "away")
+        other.rename(root)
+        ears.wait(lambda: ears.watcher.state("in").reason in ("another folder stands there than before", "the folder is back"))
+        ears.until_state("in", WatchState.WATCHING, 2)
+        assert not ears.heard
+        (root / "new.png").write_text("x")
+        ears.until("new.png")
+        told = len(ears.doubts)
+        root.rename(other)
+        (tmp_path / "away").rename(root)
+        ears.until_state("in", WatchState.WATCHING, told + 1)
+        (root / "y.png").write_text("x")
+        ears.until("y.png")
+        assert ears.heard.keys() == {"new.png", "y.png"}
 
 
 def test_a_polled_share_that_is_away_at_the_start(tmp_path: Path) -> None:
