@@ -186,8 +186,8 @@ class InotifyEmitter(EventEmitter):
 
     def _changed(self, ready: list[int]) -> str | None:
         """Why the watches must be made anew, of what no event of theirs tells."""
-        if self._wake in ready and self._identity() != self._id:
-            return "the folder was replaced"
+        if (self._wake in ready or self._table in ready) and self._identity() != self._id:
+            return "the folder was replaced"  # or mounted over, which no event of its own tells
         if self._wake in ready and self._unwatched and _limit() > self._limit:
             return "the watch limit was raised"
         if self._table in ready and mounts.below(self._root) != self._mounts:
