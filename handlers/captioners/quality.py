@@ -52,7 +52,7 @@ def measure(picture: Decoded) -> Quality | None:
     if max(grey.size) > SIDE:
         by = SIDE / max(grey.size)
         size = (max(1, round(grey.width * by)), max(1, round(grey.height * by)))
-        grey = grey.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        grey = grey.resize(size, Image.Resampling.BOX, reducing_gap=1.0)
     pixels = np.asarray(grey, np.int16)
     found = {**_light(grey), **_edges(pixels)}
     if picture.grain is not None:
@@ -130,14 +130,14 @@ def _edges(grey: Grey) -> dict[str, float]:
 
     if min(grey.shape) < 3:
         return {"raw_laplacian": 0.0, "raw_edge": 0.0}
-    inner = grey[1:-1, 1:-1]
-    laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1]
-    laplacian += grey[1:-1, :-2]
-    laplacian += grey[1:-1, 2:]
+    inner = grey[1:-1:2, 1:-1]  # every second row says the same at half the cost
+    laplacian = grey[:-2:2, 1:-1] + grey[2::2, 1:-1]
+    laplacian += grey[1:-1:2, :-2]
+    laplacian += grey[1:-1:2, 2:]
     laplacian -= inner << 2
     flat = laplacian.ravel().astype(np.float32)
     variance = float(flat @ flat / flat.size - flat.mean() ** 2)
-    steps = np.abs(grey[1::2, 2::2] - grey[1::2, 1:-1:2]).ravel()
+    steps = np.abs(grey[1::4, 2::2] - grey[1::4, 1:-1:2]).ravel()
     counts = np.cumsum(np.bincount(steps, minlength=256))
     edge = int(np.searchsorted(counts, 0.997 * steps.size)) if steps.size else 0
     return {"raw_laplacian": max(0.0, variance), "raw_edge": float(edge)}
@@ -154,10 +154,10 @@ def blockiness(grey: Grey) -> float:
     for along in (grey, grey.T):
         if along.shape[1] < 24:
             continue
-        steps = np.minimum(np.abs(along[::2, 1:] - along[::2, :-1]), 24).sum(axis=0, dtype=np.int64)  # real edges are larger
+        steps = np.minimum(np.abs(along[::4, 1:] - along[::4, :-1]), 24).sum(axis=0, dtype=np.int64)  # real edges are larger
         at = steps[7::8].mean()
         beside = np.delete(steps, np.s_[7::8]).mean()
-        found = max(found, float((at + along.shape[0]) / (beside + along.shape[0])))
+        found = max(found, float((at + len(along) / 2) / (beside + len(along) / 2)))
     return found
 
 

@@ -94,6 +94,8 @@ def opened(model: Path, where: Wanted) -> tuple[Session, str]:
     options = ort.SessionOptions()
     # Spinning threads of a small model would take the cores that decode the next pictures.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Smaller pieces of work: a core that decodes for a moment does not hold up all the others at the end of each layer.
+    options.add_session_config_entry("session.dynamic_block_base", "4")
     options.log_severity_level = 4
     why = "" if where.card is None else _unusable(ort)
     errors: tuple[type[Exception], ...] = (*errors_of(ort), RuntimeError, ValueError, MemoryError)
