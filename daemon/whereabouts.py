@@ -18,7 +18,7 @@ from ..store.rows import FileRow, WatchRow
 from .house import House
 from .settling import Waiting
 
-UNWELL = ("away", "polling", "disabled", "missing", "limited")  # states of a watch that explain a delay
+UNWELL = ("missing", "limited")  # states of a watch that explain a delay
 
 
 class Whereabouts:
@@ -61,7 +61,10 @@ class Whereabouts:
 def _unknown(watch: Watch | None) -> Reason:
     if watch is None:
         return Reason("watch", "it is in no watched folder")
-    return Reason("file", "nothing was seen there yet: `dropdock rescan` compares the folder with what is known")
+    return Reason(
+        "file",
+        "nothing was seen there yet: `dropdock rescan` compares the folder with what is known (links and special files are never taken)",
+    )
 
 
 def _of_watch(watch: Watch, row: WatchRow | None, path: Path) -> Iterator[Reason]:
@@ -73,8 +76,8 @@ def _of_watch(watch: Watch, row: WatchRow | None, path: Path) -> Iterator[Reason
     elif row is not None and row.state in UNWELL:
         yield Reason("watch", f"the watch {watch.name} is {row.state}" + (f": {row.detail}" if row.detail else ""))
     below = path.relative_to(watch.path).as_posix()
-    if below != "." and Ignores(watch.ignore, watch.max_depth).skip(below, False):
-        yield Reason("watch", f"the watch {watch.name} ignores names like this one")
+    if reason := Ignores(watch.ignore, watch.max_depth).why(below, False):
+        yield Reason("watch", f"the watch {watch.name} does not look at it: {reason}")
 
 
 def _of_file(row: FileRow, lead: FileRow) -> Iterator[Reason]:

@@ -89,6 +89,27 @@ def ask(question: Callable[[Client], T]) -> T:
         stop(clean(str(error)))
 
 
+def each(things: Iterable[T], called: str, question: Callable[[Client, T], object]) -> None:
+    """Ask the running daemon about one thing after another. One that it refuses is named on stderr with the reason (`called` says what it
+    is: "job"), the others are asked all the same, and the exit code is 1 then; without a daemon 3."""
+    from ..client import Refused
+
+    refused = False
+
+    def all_of_them(client: Client) -> None:
+        nonlocal refused
+        for thing in things:
+            try:
+                question(client, thing)
+            except Refused as error:
+                refused = True
+                click.echo(f"dropdock: {clean(f'{called} {thing}: {error}')}", err=True)
+
+    ask(all_of_them)
+    if refused:
+        raise click.exceptions.Exit(FAILED)
+
+
 # ---------------------------------------------------------------- printing
 
 

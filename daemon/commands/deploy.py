@@ -7,7 +7,7 @@ from urllib.parse import quote
 import click
 
 from ..client import Client, Row
-from .common import WRONG, ask, clean, config_option, json_option, number, print_json, stop
+from .common import WRONG, ask, clean, config_option, each, json_option, number, print_json, stop
 
 
 def _command(verb: str, said: str, example: str) -> click.Command:
@@ -25,13 +25,12 @@ def _command(verb: str, said: str, example: str) -> click.Command:
             stop("name models (by SHA-256, its first digits, or the exact name), or give --all", WRONG)
         query = f"?targets={quote(','.join(targets), safe=',')}" if targets else ""
 
-        def all_of_them(client: Client) -> None:
-            if everything:
-                _say(verb, "all", client.post(f"/{verb}{query}"), as_json)
-            for model in models:
-                _say(verb, model, client.post(f"/models/{quote(model, safe='')}/{verb}{query}"), as_json)
+        def one(client: Client, model: str) -> None:
+            _say(verb, model, client.post(f"/models/{quote(model, safe='')}/{verb}{query}"), as_json)
 
-        ask(all_of_them)
+        if everything:
+            _say(verb, "all", ask(lambda client: client.post(f"/{verb}{query}")), as_json)
+        each(models, "model", one)
 
     return click.command(verb, help=f"{said}\n\n\b\nExample:\n{example}")(command)
 
@@ -39,7 +38,7 @@ def _command(verb: str, said: str, example: str) -> click.Command:
 def _say(verb: str, model: str, answer: Row, as_json: bool) -> None:
     if as_json:
         print_json(answer)
-    elif model == "all":
+    elif "sha256" not in answer:  # it was all of them
         click.echo(f"{number(answer.get('changed')):.0f} models {verb}ed")
     else:
         wanted = answer.get("wanted")

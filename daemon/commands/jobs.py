@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import click
 
 from ..client import Client, Refused, Row
-from .common import ask, config_option, json_option, number, print_json, print_table, rows
+from .common import ask, config_option, each, json_option, number, print_json, print_table, rows
 
 STATES = ("open", "queued", "running", "paused", "failed", "cancelled", "done")
 LANES = ("hash", "cpu", "net", "caption")
@@ -71,15 +72,14 @@ def _tell(verb: str, said: str, example: str) -> click.Command:
     @json_option
     @config_option
     def command(ids: tuple[int, ...], as_json: bool) -> None:
-        def all_of_them(client: Client) -> None:
-            for job_id in ids:
-                job = client.post(f"/jobs/{job_id}/{verb}")
-                if as_json:
-                    print_json(job)
-                else:
-                    click.echo(f"job {job_id} is {job.get('state')}")
+        def one(client: Client, job_id: int) -> None:
+            job = client.post(f"/jobs/{job_id}/{verb}")
+            if as_json:
+                print_json(job)
+            else:
+                click.echo(f"job {job_id} is {job.get('state')}")
 
-        ask(all_of_them)
+        each(ids, "job", one)
 
     return click.command(verb, help=f"{said}\n\n\b\nExample:\n  dropdock jobs {verb} {example}")(command)
 
@@ -107,24 +107,26 @@ def retry(ids: tuple[int, ...], everything: bool, as_json: bool) -> None:
     if not ids and not everything:
         raise click.UsageError("name the jobs, or say --all")
 
-    def all_of_them(client: Client) -> None:
-        done = 0
-        for job_id in (*ids, *(_failed(client) if everything else ())):
-            try:
-                job = client.post(f"/jobs/{job_id}/retry")
-            except Refused:
-                if job_id in ids:
-                    raise
-                continue  # its file has a new job by now
-            done += 1
-            if as_json:
-                print_json(job)
-            elif not everything:
-                click.echo(f"job {job_id} is {job.get('state')}")
-        if everything and not as_json:
-            click.echo(f"{done} jobs are queued again")
+    def again(client: Client, job_id: int, told: bool = True) -> None:
+        job = client.post(f"/jobs/{job_id}/retry")
+        if as_json:
+            print_json(job)
+        elif told:
+            click.echo(f"job {job_id} is {job.get('state')}")
 
-    ask(all_of_them)
+    def everyone(client: Client) -> int:
+        done = 0
+        for job_id in _failed(client):
+            with suppress(Refused):  # its file has a new job by now
+                again(client, job_id, told=False)
+                done += 1
+        return done
+
+    if everything:
+        done = ask(everyone)
+        if not as_json:
+            click.echo(f"{done} jobs are queued again")
+    each(ids, "job", again)
 
 
 def _failed(client: Client) -> Iterator[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..client import Client
-from .common import ask, clean, config_option, json_option, print_json, print_table, rows, when
+from .common import ask, clean, config_option, each, json_option, print_json, print_table, rows, when
 
 
 def _listing(place: str, example: str) -> click.Command:
@@ -33,15 +33,14 @@ def _back(place: str, verb: str, said: str) -> click.Command:
     @json_option
     @config_option
     def command(ids: tuple[int, ...], as_json: bool) -> None:
-        def all_of_them(client: Client) -> None:
-            for aside_id in ids:
-                answer = client.post(f"/aside/{aside_id}/{verb}")
-                if as_json:
-                    print_json(answer)
-                else:
-                    click.echo(clean(f"{answer.get('note')}: {', '.join(map(str, _paths(answer.get('paths'))))}"))
+        def one(client: Client, aside_id: int) -> None:
+            answer = client.post(f"/aside/{aside_id}/{verb}")
+            if as_json:
+                print_json(answer)
+            else:
+                click.echo(clean(f"{answer.get('note')}: {', '.join(map(str, _paths(answer.get('paths'))))}"))
 
-        ask(all_of_them)
+        each(ids, "number", one)
 
     return click.command(verb, help=f"{said}\n\n\b\nExample:\n  dropdock {place} {verb} 3")(command)
 

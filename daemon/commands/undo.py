@@ -1,4 +1,4 @@
-"""undo: take back one line of history."""
+"""undo: take back lines of history."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..client import Client, Row
-from .common import ask, clean, config_option, json_option, number, print_json
+from .common import clean, config_option, each, json_option, number, print_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -24,7 +24,8 @@ def undo(ids: tuple[int, ...], as_json: bool) -> None:
 
     Files go back to where they were dropped and are held there: the rules do not take them again until they change, or until you say
     `dropdock rescan --force`. What cannot be taken back (the file changed since, a later action depends on it, it expired in the trash)
-    is left alone, and the reason is told; the code is then 1. A large undo is waited for; it goes on in the daemon if you do not wait.
+    is left alone, and the reason is told; the code is then 1. Several lines are taken back newest first, as far as each can be. A large
+    undo is waited for; it goes on in the daemon if you do not wait.
 
     \b
     Example:
@@ -32,15 +33,14 @@ def undo(ids: tuple[int, ...], as_json: bool) -> None:
       dropdock undo 41
     """
 
-    def all_of_them(client: Client) -> None:
-        for line in ids:
-            answer = _waited(client, line)
-            if as_json:
-                print_json(answer)
-            else:
-                click.echo(clean(answer.get("note")))
+    def one(client: Client, line: int) -> None:
+        answer = _waited(client, line)
+        if as_json:
+            print_json(answer)
+        else:
+            click.echo(clean(answer.get("note")))
 
-    ask(all_of_them)
+    each(sorted(set(ids), reverse=True), "line", one)
 
 
 def _waited(client: Client, line: int) -> Row:

@@ -369,6 +369,17 @@ def test_refusals_are_told_and_exit_1(running: Path) -> None:
         assert result.exit_code == 1 and "There is no" in result.stderr, args
 
 
+@pytest.mark.parametrize(
+    "args", [["undo"], ["jobs", "retry"], ["jobs", "cancel"], ["trash", "restore"], ["quarantine", "release"], ["deploy"]]
+)
+def test_one_that_is_refused_keeps_nobody_from_asking_for_the_others(running: Path, args: list[str]) -> None:
+    """Each is named with its reason."""
+    result = call(running, *args, "998", "999")
+    assert result.exit_code == 1 and result.stdout == ""
+    said = sorted(result.stderr.splitlines())
+    assert [next(n for n in ("998", "999") if n in line) for line in said] == ["998", "999"], said
+
+
 def test_rescan_and_jobs_ask_the_daemon(running: Path) -> None:
     """A rescan names what is compared; an empty queue is said in words, and is no line of JSON."""
     assert call(running, "rescan").stdout == "comparing in, lib, datasets\n"

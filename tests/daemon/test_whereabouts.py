@@ -60,7 +60,7 @@ async def test_a_paused_watch_an_ignored_name_and_a_place_that_nobody_watches(ho
         await house.store.write(history.pause_watch, "inbox", True)
         assert "paused" in (await asked(house, home.inbox / "x.png"))["watch"][0]
         await house.store.write(history.pause_watch, "inbox", False)
-        assert "ignores" in (await asked(house, home.inbox / "x.part"))["watch"][0]
+        assert "temporary name" in (await asked(house, home.inbox / "x.part"))["watch"][0]
         assert (await asked(house, Path("/nowhere/x.png")))["watch"] == ["it is in no watched folder"]
         assert "rescan" in (await asked(house, home.inbox / "x.png"))["file"][0]
 
