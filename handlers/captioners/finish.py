@@ -37,9 +37,11 @@ def finish(text: str, style: Style, tags: bool, existing: str = "") -> str:
 
 def clean(text: str) -> str:
     """One line: NFC, no control or format characters (but joiners, which emoji and some scripts need), single spaces."""
-    kept = (" " if c.isspace() else c for c in unicodedata.normalize("NFC", text))
+    kept = (" " if c.isspace() else c for c in text)
     bare = "".join(c for c in kept if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co") or c in "\u200c\u200d")
-    return _SPACES.sub(" ", bare).strip()
+    return _SPACES.sub(
+        " ", unicodedata.normalize("NFC", bare)
+    ).strip()  # composed last: what was taken out may have stood between
 
 
 def split(text: str) -> list[str]:
@@ -49,8 +51,13 @@ def split(text: str) -> list[str]:
         found.append(text[start : match.end() - 1])
         start = match.end()
     found.append(text[start:])
-    bare = (_SPACES.sub(" ", unescaped(part).replace(",", " ")).rstrip("\\ ").strip() for part in found)
-    return [tag for tag in bare if tag]  # no tag ends in a backslash: it would escape the comma behind it
+    return [tag for tag in map(_bare, found) if tag]
+
+
+def _bare(part: str) -> str:
+    """A tag as it is kept: no comma, and no backslash at its end, before a bracket or beside another, where it would read as an escape."""
+    tag = re.sub(r"\\+(?=[()])", "", unescaped(part).replace(",", " "))
+    return _SPACES.sub(" ", re.sub(r"\\{2,}", r"\\", tag)).rstrip("\\ ").strip()
 
 
 def unescaped(tag: str) -> str:
@@ -70,7 +77,7 @@ def key(tag: str) -> str:
 
 def spaced(tag: str) -> str:
     """Underscores as spaces, but in faces."""
-    return tag if tag.casefold() in FACES else _SPACES.sub(" ", tag.replace("_", " ")).strip()
+    return tag if tag.casefold() in FACES else _SPACES.sub(" ", tag.replace("_", " ")).rstrip("\\ ").strip()
 
 
 # ---------------------------------------------------------------- tags
@@ -79,7 +86,7 @@ def spaced(tag: str) -> str:
 def _tags(text: str, style: Style, existing: str) -> str:
     said = split(text)
     if not style.underscores:
-        said = [spaced(tag) for tag in said]
+        said = [tag for tag in map(spaced, said) if tag]
     said = _replaced(said, style.replace)
     excluded = matcher(style.exclude)
     body = unique(tag for tag in said if not excluded(tag))
