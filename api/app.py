@@ -36,6 +36,7 @@ from . import (
     stream,
     targets,
     undo,
+    validation,
     watches,
     why,
 )
@@ -58,6 +59,7 @@ ROUTES: tuple[Callable[[], list[web.RouteDef]], ...] = (
     captioning.routes,
     sets.routes,
     captions.routes,
+    validation.routes,
     caption_paths.routes,
     history.routes,
     undo.routes,

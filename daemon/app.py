@@ -32,6 +32,7 @@ from ..api.sets import SETS
 from ..api.targets import TARGETS, Targets
 from ..api.undo import UNDO, Undo
 from ..api.upload import clear_leftovers
+from ..api.validation import VALIDATOR
 from ..api.why import WHY, Why
 from ..rules.terms import Job, Mode
 from ..store import history, jobs
@@ -74,6 +75,7 @@ from .telling import Telling
 from .undertakings import Undertakings
 from .undoing import Undoer
 from .upkeep import Upkeep
+from .validating import Validating
 from .whereabouts import Whereabouts
 
 FACE_STOPS = 2.0  # seconds that open answers may take when we stop
@@ -331,6 +333,7 @@ async def _face(
     around = running.captioning.around
     face[PATH_CAPTIONS] = Handed(house, around.turns, around.courtesy)
     face[SETS] = face[TEXTS] = running.texts
+    face[VALIDATOR] = Validating(house)
     face[TARGETS] = targets
     face[CAPTIONS] = running.captions
     face[UNDO] = undoer

@@ -12,7 +12,9 @@ from .commands.add import add
 from .commands.caption import caption
 from .commands.captioners import captioners
 from .commands.captioning import captioning
+from .commands.captions import captions
 from .commands.common import CONTEXT, config_option
+from .commands.datasets import datasets
 from .commands.demo import demo
 from .commands.deploy import deploy, undeploy
 from .commands.doctor import doctor
@@ -29,6 +31,7 @@ from .commands.reload import reload
 from .commands.rescan import rescan
 from .commands.scan import scan
 from .commands.schema import schema
+from .commands.sets import sets
 from .commands.status import status
 from .commands.targets import targets
 from .commands.trash import quarantine, trash
@@ -58,6 +61,9 @@ COMMANDS = (
     captioners,
     caption,
     captioning,
+    datasets,
+    sets,
+    captions,
     targets,
     links,
     deploy,

@@ -43,14 +43,32 @@ def add_item(c: sqlite3.Connection, dataset_id: int, item: Item, now: float) -> 
 def set_id(c: sqlite3.Connection, dataset_id: int, name: str) -> int:
     """The id of a caption set, made when it is new. The first set of a dataset is its active one; the set that only holds
     imported captions (DEFAULT_SET) takes the name of the first set that is asked for, so that both lie beside the pictures."""
-    if active_set(c, dataset_id) == DEFAULT_SET and name != DEFAULT_SET:
-        c.execute("UPDATE OR IGNORE caption_sets SET name=? WHERE dataset_id=? AND name=?", (name, dataset_id, DEFAULT_SET))
+    if _takes_over(c, dataset_id, name):
+        c.execute("UPDATE caption_sets SET name=? WHERE dataset_id=? AND name=?", (name, dataset_id, DEFAULT_SET))
     first = c.execute("SELECT 1 FROM caption_sets WHERE dataset_id=? AND active=1", (dataset_id,)).fetchone() is None
     c.execute(
         "INSERT INTO caption_sets(dataset_id, name, active) VALUES (?,?,?) ON CONFLICT DO NOTHING", (dataset_id, name, int(first))
     )
     (found,) = c.execute("SELECT id FROM caption_sets WHERE dataset_id=? AND name=?", (dataset_id, name)).fetchone()
     return int(found)
+
+
+def takes_over(c: sqlite3.Connection, slug: str, name: str) -> bool:
+    """Whether a set that is not there yet will take the place of the one that only holds what came with the pictures."""
+    row = c.execute("SELECT id FROM datasets WHERE slug=?", (slug,)).fetchone()
+    return row is not None and _takes_over(c, row[0], name)
+
+
+def _takes_over(c: sqlite3.Connection, dataset_id: int, name: str) -> bool:
+    if name == DEFAULT_SET or active_set(c, dataset_id) != DEFAULT_SET:
+        return False
+    row = c.execute(
+        """SELECT 1 FROM caption_sets s WHERE s.dataset_id=?1 AND (s.name=?2 OR (s.name=?3 AND EXISTS
+             (SELECT 1 FROM items i JOIN captions k ON k.item_id=i.id AND k.set_id=s.id
+              WHERE i.dataset_id=?1 AND k.source='generated')))""",
+        (dataset_id, name, DEFAULT_SET),
+    ).fetchone()
+    return row is None
 
 
 def active_set(c: sqlite3.Connection, dataset_id: int) -> str | None:

@@ -62,7 +62,8 @@ def _one(c: sqlite3.Connection, job: Job, known: dict[int, runs.RunRow | None], 
     wish = found.wish if isinstance(run, int) and (found := known[run]) is not None else None
     if slug not in active:
         active[slug] = datasets.active_name(c, slug)
-    text, source = _text(c, item.id, name, active[slug])
+    stands_in = active[slug] == datasets.DEFAULT_SET and datasets.takes_over(c, slug, name)
+    text, source = _text(c, item.id, name, datasets.DEFAULT_SET if stands_in else None)
     below = sets.style_of(c, slug, name)
     score = quality.of(c, item.sha256)
     return Asked(
@@ -72,7 +73,7 @@ def _one(c: sqlite3.Connection, job: Job, known: dict[int, runs.RunRow | None], 
         bool(text) or _came_along(c, item.id, active[slug]),
         "" if name == TAGS else _text(c, item.id, TAGS, None)[0],
         datasets.sidecar(c, slug, rel),
-        active[slug] in (None, datasets.DEFAULT_SET, name),
+        stands_in or active[slug] in (None, name),
         quality.measured(c, item.sha256),
         None if score is None else score.overall,
         wish.style.over(below) if wish is not None else below,

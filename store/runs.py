@@ -16,7 +16,7 @@ from typing import Any
 from ..rules.captions import QUALITY_VERSION, Style
 from ..rules.terms import Job, JobState, Lane
 from .codec import dumps, from_db, loads
-from .datasets import DEFAULT_SET
+from .datasets import DEFAULT_SET, takes_over
 from .jobs import COLUMNS as JOB_COLUMNS
 from .jobs import NewJob, enqueue, job_row
 
@@ -133,8 +133,8 @@ def _row(v: Any) -> RunRow:
 # ---------------------------------------------------------------- which pictures
 
 # a text by hand or one that came along, in the set itself or in the one that takes its name with the first generated text
-_EDITED = f"""EXISTS (SELECT 1 FROM captions k JOIN caption_sets s ON s.id=k.set_id WHERE k.item_id=i.id AND k.source<>'generated'
-  AND k.text<>'' AND (s.name=:set OR (s.active=1 AND s.name='{DEFAULT_SET}')))"""
+_EDITED = """EXISTS (SELECT 1 FROM captions k JOIN caption_sets s ON s.id=k.set_id WHERE k.item_id=i.id AND k.source<>'generated'
+  AND k.text<>'' AND s.name IN (:set, :stand_in))"""
 _CAPTIONED = """EXISTS (SELECT 1 FROM captions k JOIN caption_sets s ON s.id=k.set_id WHERE k.item_id=i.id AND k.text<>''
   AND (s.name=:set OR (s.active=1 AND k.source<>'generated')))"""
 _MEASURED = """EXISTS (SELECT 1 FROM quality q WHERE q.sha256=i.sha256 AND q.version>=:version AND q.measured<>'{}')"""
@@ -157,10 +157,11 @@ def _where(wish: NewRun, phase: str) -> str:
     return " AND ".join(parts)
 
 
-def _asked(wish: NewRun) -> dict[str, object]:
+def _asked(c: sqlite3.Connection, wish: NewRun) -> dict[str, object]:
     return {
         "slug": wish.dataset,
         "set": wish.set,
+        "stand_in": DEFAULT_SET if takes_over(c, wish.dataset, wish.set) else wish.set,
         "pictures": None if wish.pictures is None else json.dumps(wish.pictures),
         "below": wish.below,
         "version": QUALITY_VERSION,
@@ -169,15 +170,16 @@ def _asked(wish: NewRun) -> dict[str, object]:
 
 def count(c: sqlite3.Connection, wish: NewRun, phase: str) -> int:
     """How many pictures a phase of a run picks as things are now."""
-    (found,) = c.execute(f"SELECT count(*) FROM items i WHERE {_where(wish, phase)}", _asked(wish)).fetchone()
+    (found,) = c.execute(f"SELECT count(*) FROM items i WHERE {_where(wish, phase)}", _asked(c, wish)).fetchone()
     return int(found)
 
 
 def next_pictures(c: sqlite3.Connection, run: RunRow, limit: int) -> list[tuple[int, str]]:
     """The next pictures (item id, relative path) that a run picks, behind its cursor."""
-    rows = c.execute(
-        f"SELECT i.id, i.rel FROM items i WHERE {_where(run.wish, run.phase)} AND i.id>:cursor ORDER BY i.id LIMIT :limit",
-        {**_asked(run.wish), "cursor": run.cursor, "limit": limit},
+    rows = c.execute(  # NOT INDEXED: from the cursor on by id; an index by dataset would be read and sorted whole each time
+        f"""SELECT i.id, i.rel FROM items i NOT INDEXED WHERE i.id>:cursor AND {_where(run.wish, run.phase)}
+            ORDER BY i.id LIMIT :limit""",
+        {**_asked(c, run.wish), "cursor": run.cursor, "limit": limit},
     )
     return [(row[0], from_db(row[1])) for row in rows]
 

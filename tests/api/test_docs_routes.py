@@ -24,7 +24,7 @@ async def test_every_route_has_its_heading(face):
             continue
         path = route.resource.canonical
         served |= {f"{route.method} {path.replace('{verb}', verb)}" for verb in (VERBS if "{verb}" in path else [""])}
-    assert headings(r"^### ((?:GET|POST) /\S*)$") == served
+    assert headings(r"^### ((?:GET|POST|PUT|PATCH|DELETE) /\S*)$") == served
 
 
 def test_every_problem_has_its_heading():

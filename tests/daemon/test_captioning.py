@@ -132,12 +132,11 @@ async def test_a_set_that_is_not_the_active_one_lies_in_the_store_only(tmp_path)
         await take(house, {"a.png": picture(1, (64, 64))})
         await house.work(Lane.CAPTION)
         payload = {"dataset": "cats", "rel": "a.png", "captioner": "text", "set": "other", "only": "all"}
-        await house.store.write(datasets.set_id, 1, "first")
         await house.store.enqueue(NewJob("k", Lane.CAPTION, "caption", payload))
         await house.work(Lane.CAPTION)
         assert texts(home) == {"a.txt": "a text\n"}
         assert await house.store.read(datasets.has_caption, "cats", "a.png", "other")
-        assert await house.store.read(datasets.active_name, "cats") == "first"
+        assert await house.store.read(datasets.active_name, "cats") == "main"
 
 
 @pytest.mark.parametrize("moved", [False, True])
