@@ -102,13 +102,18 @@ class Ledger:
             self._put(replace(self._row(result.made.link, LinkState.OK, True, result.made), made=now))
             self.lines.append(said("linked", result.made.link, "done", result.note))
         elif result.did is Did.REMOVED:
-            self.lines.append(Happening("unlinked", result.at, "deploy", "done"))
+            self.lines.append(self._taken_away(result.at))
         elif link is not None:
             self._put(replace(self._row(link, LinkState.MISSING, False), note=result.note))
             self.lines.append(said("linked", link, "failed", result.note))
         elif result.at in self._before:  # a removal that was refused: it stays ours until it can go
             self._put(self._before[result.at])
             self.lines.append(Happening("unlinked", result.at, "deploy", "failed", note=result.note))
+
+    def _taken_away(self, at: Path) -> Happening:
+        old = self._before.get(at)
+        whose, sha256 = (f"{old.target}: ", old.sha256) if old is not None else ("", None)
+        return Happening("unlinked", at, "deploy", "done", note=f"{whose}{at.name} is taken away", sha256=sha256)
 
     def _settle(self, plan: Plan, notes: Mapping[str, str]) -> None:
         self.gone = [at for at in {*self._written, *plan.forget} if at not in self._after]

@@ -137,7 +137,21 @@ def plan(aims: Wanted, found: Mapping[Path, Found], recorded: Collection[Made]) 
         else:
             sorted_out.forget.append(at)
     s = sorted_out
-    return Plan(tuple(s.create), tuple(s.remove), tuple(s.conflicts), tuple(s.ok), tuple(s.forget), tuple(s.theirs))
+    return Plan(_by_their_models(s), tuple(s.remove), tuple(s.conflicts), tuple(s.ok), tuple(s.forget), tuple(s.theirs))
+
+
+def _by_their_models(out: _Sorted) -> tuple[Create, ...]:
+    """What to make, without new companions where something else stands in their model's place: an app would take them for that one's."""
+    taken = {
+        (c.link.target, c.link.sha256, c.link.at.parent)
+        for c in out.conflicts
+        if c.link.type != COMPANION and c.state in (LinkState.CONFLICT, LinkState.FOREIGN)
+    }
+    return tuple(
+        c
+        for c in out.create
+        if c.link.type != COMPANION or c.instead is not None or (c.link.target, c.link.sha256, c.link.at.parent) not in taken
+    )
 
 
 def is_copied(link: Link) -> bool:

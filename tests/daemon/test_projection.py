@@ -33,6 +33,9 @@ async def test_links_are_made_once_and_go_with_the_wish(tmp_path: Path) -> None:
         await o.store.write(links.deploy, model.sha256, [], False, ["comfyui", "forge", "kit"])
         await o.projection.project_some([model.sha256])
         assert tree(tmp_path) == {} and await states(o) == {}
+        rows = await o.store.read(lambda c: c.execute("SELECT note, sha256 FROM history WHERE event = 'unlinked'").fetchall())
+        said = {(f"{name}: a.safetensors is taken away", model.sha256) for name in ("comfyui", "forge")}
+        assert {tuple(row) for row in rows} == said
 
 
 async def test_one_change_looks_at_its_own_places_alone(tmp_path: Path) -> None:

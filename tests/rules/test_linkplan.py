@@ -100,6 +100,19 @@ def test_a_preview_is_a_copy_and_the_apps_own_once_it_changed() -> None:
     assert plan(NOTHING, {NEAR.at: Found(Seen.FILE, same=False)}, [mine]).remove == ()
 
 
+@pytest.mark.parametrize("found", [Found(Seen.LINK, "/else", Path("/else")), Found(Seen.FILE, same=False), Found(Seen.OTHER)])
+def test_nothing_is_put_beside_a_model_that_is_not_ours(found: Found) -> None:
+    """An app would take our preview and metadata for those of what stands in our model's place; what we made there before stays."""
+    preview = Link("comfy", COMPANION, AT.with_name("x.png"), Path("/hub/aa/x.png"), "aa")
+    aims = Wanted((LINK, preview), (), {"comfy": COMFY})
+    assert plan(aims, {AT: found, preview.at: Found(Seen.ABSENT)}, []).idle
+    mine = Made(preview, Method.COPY)
+    assert plan(aims, {AT: found, preview.at: Found(Seen.FILE, same=True)}, [mine]).ok == (mine,)
+    same, free = Found(Seen.FILE, same=True), Found(Seen.ABSENT)
+    assert [c.link for c in plan(aims, {AT: same, preview.at: free}, []).create] == [preview]
+    assert [c.link for c in plan(aims, {AT: free, preview.at: free}, []).create] == [LINK, preview]
+
+
 def test_a_preview_that_was_linked_becomes_a_copy() -> None:
     """A symlink of ours at a preview's place would let an app write into the hub, so it is replaced."""
     found = Found(Seen.LINK, str(NEAR.to), NEAR.to)
