@@ -140,7 +140,7 @@ class Reclassifier:
 
     async def start(self) -> None:
         """When the rules are of another version than the verdicts, or headers are not kept yet: queue the job that mends it."""
-        if await self._house.store.read(headers.stale, table_version()):
+        if await self._house.store.read(headers.stale, await asyncio.to_thread(table_version)):
             await self.queue(everything=False)
 
     async def queue(self, everything: bool) -> int | None:
@@ -153,7 +153,7 @@ class Reclassifier:
     async def perform(self, job: Job, tick: Tick) -> None:
         """The job: portion by portion, so that a crash or a stop goes on where it was."""
         store, owner = self._house.store, self._house.owner
-        version = None if job.payload[VERB] == "all" else table_version()
+        version = None if job.payload[VERB] == "all" else await asyncio.to_thread(table_version)
         after, done = int(str(job.payload["after"])), int(str(job.payload["done"]))
         total = max(1, done + await store.read(_left, version, after))
         while portion := await store.read(headers.batch, version, after, PORTION):
