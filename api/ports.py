@@ -14,6 +14,8 @@ from typing import Protocol
 
 from ..rules.terms import Lane
 
+TURN = "waits for its turn"  # what a captioner says while another one works
+
 
 @dataclass(frozen=True, slots=True)
 class CaptionerState:
@@ -26,6 +28,11 @@ class CaptionerState:
     note: str = ""  # what it waits for, loads, or lacks
     in_hand: int = 0  # pictures it has, from being claimed to being written
     per_second: float = 0.0  # pictures a second, over the last half minute
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a person should know that it does nothing: something is missing, down, or needs the card more."""
+        return self.state == "broken" or (self.state == "waits" and self.note != TURN)
 
 
 @dataclass(frozen=True, slots=True)

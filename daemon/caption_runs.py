@@ -21,7 +21,7 @@ from .house import House
 from .lanes import Lanes
 from .rate import Rate
 
-PORTION = 512  # pictures picked and queued in one transaction at most
+PORTION = 256  # pictures picked and queued in one transaction at most
 BEAT = 0.5  # seconds between two looks while a run is at work, and between two progress events
 
 

@@ -8,6 +8,7 @@ cannot be written is its own picture's failed attempt.
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -191,15 +192,24 @@ def _without_text(order: Order, a: Asked) -> Prepared:
 
 
 def _carry_out_each(batch: Sequence[Prepared]) -> list[Exception | None]:
-    """Make each text's move on its own; the reason where it could not be made."""
-    lost: list[Exception | None] = []
-    for prepared in batch:
-        try:
-            disk.carry_out(prepared.moves)
-            lost.append(None)
-        except (disk.Taken, disk.Changed, OSError) as error:
-            lost.append(error)
-    return lost
+    """Make each text's move; the reason where it could not be made. All at once first: the folders are made durable once then."""
+    try:
+        disk.carry_out([move for prepared in batch for move in prepared.moves])
+    except (disk.Taken, disk.Changed, OSError):  # one of them: what was made is taken back, but for texts that replaced ours
+        return [_carried_out(prepared) for prepared in batch]
+    return [None] * len(batch)
+
+
+def _carried_out(prepared: Prepared) -> Exception | None:
+    if prepared.moves and all(move.over and not os.path.lexists(move.src) for move in prepared.moves):
+        for move in prepared.moves:
+            disk.sync_folder(move.dst.parent)
+        return None
+    try:
+        disk.carry_out(prepared.moves)
+    except (disk.Taken, disk.Changed, OSError) as error:
+        return error
+    return None
 
 
 # ---------------------------------------------------------------- in the writer's thread

@@ -51,6 +51,8 @@ class Control:
     def status(self) -> DaemonStatus:
         """The process's own state."""
         workers = {str(lane): n for lane, n in self._house.config.lanes.items()}
+        captioners = self.captioners()
+        stuck = (c.note if c.state == "broken" else f"captioner {c.name} {c.note}" for c in captioners if c.stuck)
         return DaemonStatus(
             __version__,
             os.getpid(),
@@ -58,8 +60,8 @@ class Control:
             self.ready,
             self._intake.count() + len(self._conveyor),
             workers,
-            (*self._intake.notices(), *self._reloader.notices(), *self._troubles()),
-            self.captioners(),
+            (*self._intake.notices(), *self._reloader.notices(), *self._troubles(), *stuck),
+            captioners,
         )
 
     def _troubles(self) -> Iterator[str]:

@@ -12,6 +12,7 @@ import time
 
 import structlog
 
+from ..api.ports import TURN as WAITS
 from ..api.ports import CaptionerState
 from ..rules.terms import Param
 from ..store import jobs
@@ -117,7 +118,7 @@ class Desk:
         if self._network:
             await self._loaded(None, "")
             return
-        self._say("waits", "waits for its turn")
+        self._say("waits", WAITS)
         priority = await self._around.house.store.read(jobs.top_for, self.config.name)
         async with self._around.turns.taken(self.config.name, self._card, priority, self.poke) as turn:
             busy = await self._busy()

@@ -213,8 +213,11 @@ class Session:
 
     async def _refused(self, later: Sequence[tuple[int, Answer]]) -> None:
         """The service is down: its pictures are queued again as they were."""
+        why, first = later[0][1].error or "it is busy", self._patience.left == 0
+        self._patience.refused(max(answer.later for _, answer in later), why)
         await self._release([id for id, _ in later])
-        self._patience.refused(max(answer.later for _, answer in later), later[0][1].error or "it is busy")
+        if first:
+            await self._around.house.store.write(jobs.say_why, self._name, why)
 
     async def _revive(self) -> asyncio.Task[None]:
         """A worker died: who was in flight alone has failed, others are asked again one by one. Raises WorkerDied after too many."""

@@ -86,9 +86,8 @@ async def test_a_service_that_is_down_costs_no_attempt(house, tmp_path):
         await until(lambda: states(house).get("odd", ("", ""))[0] == "waits")
         assert states(house)["odd"][1].startswith("waits: connection refused, again in ")
         await until(lambda: all(not w.flight for w in house.captioning.workers))
-        while {a for a, _ in await waiting(house)} != {0}:
+        while await waiting(house) != [(0, "connection refused")] * 5:
             await asyncio.sleep(0.01)
-        assert len(await waiting(house)) == 5
         (tmp_path / "down").unlink()
         house.captioning.try_again()
         await until(lambda: len(texts(house.home)) == 5)
@@ -112,6 +111,7 @@ async def test_a_missing_model_fails_no_picture(house, tmp_path):
     async with working(house):
         await until(lambda: states(house).get("odd", ("", ""))[0] == "broken")
         assert states(house)["odd"][1].startswith("captioner odd cannot start: no such model, again in ")
+        assert all(s.stuck for s in house.captioning.states())
         while {e for _, e in await waiting(house)} != {"captioner odd cannot start: no such model"}:
             await asyncio.sleep(0.01)
         assert await waiting(house) == [(0, "captioner odd cannot start: no such model")] * 3
