@@ -112,8 +112,8 @@ class Ledger:
 
     def _taken_away(self, at: Path) -> Happening:
         old = self._before.get(at)
-        whose, sha256 = (f"{old.target}: ", old.sha256) if old is not None else ("", None)
-        return Happening("unlinked", at, "deploy", "done", note=f"{whose}{at.name} is taken away", sha256=sha256)
+        whose, sha256 = (old.target, old.sha256) if old is not None else ("", None)
+        return Happening("unlinked", at, "deploy", "done", note=f"{_for(whose)}{at.name} is taken away", sha256=sha256)
 
     def _settle(self, plan: Plan, notes: Mapping[str, str]) -> None:
         self.gone = [at for at in {*self._written, *plan.forget} if at not in self._after]
@@ -147,4 +147,9 @@ def _unmapped_row(u: Unmapped) -> LinkRow:
 
 def said(event: str, link: Link, status: str, note: str) -> Happening:
     """A line of history about one link."""
-    return Happening(event, link.at, "deploy", status, note=note or f"{link.target}: {link.at.name}", sha256=link.sha256)
+    return Happening(event, link.at, "deploy", status, note=note or f"{_for(link.target)}{link.at.name}", sha256=link.sha256)
+
+
+def _for(target: str) -> str:
+    """Whose link it is, to stand before its name; one at an adopted place is no target's."""
+    return f"{target}: " if target else ""

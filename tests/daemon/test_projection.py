@@ -176,6 +176,7 @@ async def test_an_adopted_place_is_kept_linked(tmp_path: Path) -> None:
         at.unlink()
         await o.projection.project()
         assert at.is_symlink() and tree(tmp_path) == {}
+        assert (await o.told())[-1].note == "mine.safetensors"
 
 
 # ---------------------------------------------------------------- orders
