@@ -154,7 +154,7 @@ def _wish(body: Mapping[str, object], style: Style) -> _Wish:
 def _laid(said: Mapping[str, object], style: Style) -> Style:
     merged = {**runs.style_json(style), **said}
     merged = {key: value for key, value in merged.items() if value is not None}
-    words = {key: merged.pop(key) for key in ("prompt", "trigger") if key in merged}
+    words: dict[str, object] = {key: merged.pop(key) for key in ("prompt", "trigger") if key in merged}
     return style_of({**words, "style": merged})
 
 

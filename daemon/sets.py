@@ -101,7 +101,7 @@ class Texts:
                 active = await store.read(datasets.active_name, slug)
                 changes = [change for it in found if (change := _change(it, name, edit)) is not None]
                 after = found[-1].item if found else after
-                payload = {VERB: {**order, "after": after, "count": count + len(changes)}}
+                payload: dict[str, object] = {VERB: {**order, "after": after, "count": count + len(changes)}}
                 done = await self._apply(changes, name == active, (job, payload))
             count += sum(p.outcome.status is Status.DONE for p in done)
             seen += len(found)

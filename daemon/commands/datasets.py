@@ -104,7 +104,7 @@ def validate(
       dropdock datasets validate my-dataset --trigger ohwx --least 768
     """
     given = {"set": caption_set, "trigger": trigger, "least": least, "aspect": aspect, "decode": not quick}
-    body = {key: value for key, value in given.items() if value is not None}
+    body: Row = {key: value for key, value in given.items() if value is not None}
     found, end = ask(lambda client: _asked(client, f"/datasets/{quote(dataset, safe='')}/validate", body))
     if not end:
         stop("the daemon has stopped")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 from dropdock.daemon.cli import cli
+from dropdock.daemon.commands import caption_paths
+from dropdock.daemon.config import CaptionerConfig, Config
+from dropdock.handlers.captioners.protocol import Picture
 from pictures_made import picture
 
 CONFIG = """
@@ -120,3 +124,18 @@ def test_a_captioner_that_cannot_work_says_why_once(home: Path) -> None:
     result = call(home, home / "in", "--with", "broken")
     assert result.exit_code == 1 and result.stderr.count("cannot start") == 1
     assert not list((home / "in").rglob("*.txt"))
+
+
+def test_ctrl_c_keeps_what_is_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code 1 with the counts; the same call goes on with the rest."""
+    real = caption_paths._captioned
+
+    def interrupted(config: Config, chosen: CaptionerConfig, wanted: Sequence[Picture], report: caption_paths.Report) -> None:
+        real(config, chosen, wanted[:2], report)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(caption_paths, "_captioned", interrupted)
+    result = call(home, home / "in")
+    assert result.exit_code == 1 and "2 done" in result.stderr and "the same call goes on" in result.stderr
+    monkeypatch.setattr(caption_paths, "_captioned", real)
+    assert call(home, home / "in").stderr.startswith("1 done, 2 skipped")
