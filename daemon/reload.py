@@ -8,6 +8,7 @@ Jobs that run keep the actions they began with. No secret is in an answer.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
@@ -27,6 +28,7 @@ from .meters import Meters
 
 FIXED = ("data_dir", "hub", "datasets", "server")  # a running daemon is bound to these
 Key = tuple[str, ...]
+LONG = 80  # characters of a value that are told
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _log = structlog.get_logger()
 
@@ -105,7 +107,8 @@ def differences(old: Config, new: Config) -> tuple[str, ...]:
     lines += [f"{name}: removed" for name in _only_in(before, after)]
     lines += [f"{name}: added" for name in _only_in(after, before)]
     both = [key for key in before if key in after and before[key] != after[key]]
-    lines += [f"{_named(key)}: {_short(before[key])} -> {_short(after[key])}" for key in both]
+    for key in both:
+        lines += _told(_named(key), before[key], after[key])
     told = {key[1] for key in before.keys() ^ after.keys() if key[0] == "pipelines"} | {k[1] for k in both if k[0] == "pipelines"}
     for name, pipeline in new.pipelines.items():  # a rule may differ in what its text does not show
         if name in old.pipelines and old.pipelines[name] != pipeline and name not in told:
@@ -195,6 +198,23 @@ def _asked(question: Question | Group) -> object:
     return {question.key: question.expected}
 
 
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
+def _told(name: str, before: object, after: object) -> Iterator[str]:
+    """How a value changed; of a rule only the parts that did."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in dict.fromkeys((*before, *after)):
+            if before.get(key) != after.get(key):
+                yield from _told(f"{name}.{key}", before.get(key), after.get(key))
+        return
+    old, new = _text(before), _text(after)
+    start = next((n for n, pair in enumerate(zip(old, new, strict=False)) if len(set(pair)) > 1), 0) - 30
+    if start > 0 and max(len(old), len(new)) > LONG:  # what differs must be seen
+        old, new = f"…{old[start:]}", f"…{new[start:]}"
+    yield f"{name}: {_short(old)} -> {_short(new)}"
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONG else f"{text[: LONG - 3]}…"

@@ -77,12 +77,28 @@ def load_config(path: Path | None = None) -> Config:
 # ---------------------------------------------------------------- the running daemon
 
 
+def _address() -> Config:
+    """The configuration, to find the daemon by; one with mistakes is good enough for that when the daemon runs on what it read before."""
+    from ..config import ConfigError, load
+    from ..mistaken import still_running
+
+    path = click.get_current_context().meta.get(_CONFIG)
+    try:
+        return load(path, os.environ)
+    except ConfigError:
+        known = still_running(path, os.environ)
+    if known is None:
+        return load_config()  # says what the mistakes are, and ends
+    click.echo("dropdock: the configuration has mistakes (`dropdock check`): the daemon goes on with the one before", err=True)
+    return known
+
+
 def ask(question: Callable[[Client], T]) -> T:
     """Ask the running daemon; without one exit 3, and when it refuses exit 1 with its own words."""
     from ..client import NoDaemon, Refused, connect
 
     try:
-        return question(connect(load_config(), os.environ))
+        return question(connect(_address(), os.environ))
     except NoDaemon as error:
         stop(clean(str(error)), NO_DAEMON)
     except Refused as error:

@@ -58,9 +58,17 @@ def test_each_change_is_named(old, new, lines):
 
 
 def test_a_changed_rule_is_named_with_both_forms():
-    """What a rule asks and does is shown, so that a reload can be read back."""
+    """What a rule asks or does is shown as far as it differs, so that a reload can be read back."""
     (line,) = differences(config(), config(BASE.replace("[store, deploy]", "[store]")))
-    assert line.startswith("pipelines.inbox[b]: {") and " -> " in line
+    assert line == 'pipelines.inbox[b].do: ["store", "deploy"] -> ["store"]'
+
+
+def test_what_differs_far_behind_in_a_long_text_is_shown():
+    """Both sides begin where they begin to differ, and say so."""
+    long, name = f"{{run: {{argv: [{'x' * 90}, END]}}}}", "pipelines.inbox[b].do: "
+    old, new = (config(BASE.replace("[store, deploy]", f"[{long.replace('END', end)}]")) for end in ("one", "two"))
+    (line,) = differences(old, new)
+    assert line.startswith(f"{name}…xxxx") and "one" in line.split(" -> ")[0] and "two" in line.split(" -> ")[1]
 
 
 def test_no_secret_is_shown():
