@@ -4,6 +4,7 @@
 
 Right: type and base as expected, and every invalid or unsafe file found as such. Confidently wrong: another answer at 0.8 or more, or any
 answer at 0.8 or more where an honest one must be unsure. A corpus is one JSON object a line, gzipped or plain; tests/data has one.
+Headers that fit several families (tests/data/unsure.jsonl.gz) are asked beside it, and count in the line on being unsure alone.
 --peers also asks diffusers, which is installed for it into a folder that is removed again (2 GB are downloaded).
 """
 
@@ -30,6 +31,7 @@ from dropdock.rules.identify import identify  # noqa: E402
 from dropdock.rules.terms import Facts  # noqa: E402
 
 CONFIDENT = 0.8
+UNSURE = ROOT / "tests" / "data" / "unsure.jsonl.gz"
 ENOUGH = 0.98  # share of the cases that must be right
 DAMAGE = ("invalid", "unsafe")
 Case = Mapping[str, object]
@@ -95,12 +97,12 @@ def confusion(judged: Iterable[Judged]) -> str:
     return "\n".join([*lines, "", *named])
 
 
-def accuracy(judged: list[Judged]) -> list[Figure]:
+def accuracy(judged: list[Judged], unsure: list[Judged]) -> list[Figure]:
     """How often it was right, and the promises about what must never be missed or claimed."""
     total, counts = len(judged), Counter(j.verdict for j in judged)
     damaged = [j for j in judged if j.wanted[0] in DAMAGE]
     found = sum(j.verdict == "right" for j in damaged)
-    low = [j for j in judged if j.case["expect"].get("confidence") == "low"]  # type: ignore[attr-defined]
+    low = [j for j in (*judged, *unsure) if j.case["expect"].get("confidence") == "low"]  # type: ignore[attr-defined]
     share, sure = counts["right"] / max(total, 1), sum(j.confidence >= CONFIDENT for j in low)
     return [
         Figure("type and base right", f"{ENOUGH:.0%}", f"{counts['right']} of {total} ({share:.1%})", share >= ENOUGH),
@@ -136,9 +138,10 @@ def main() -> int:
                 judged.append(judge(case, identify(path)))
                 if case["format"] == "safetensors" and not case.get("corrupt"):
                     plain.append(path)
+        unsure = [judge(c, identify(model_files.write_case(folder / str(c["id"]), c))) for c in load(UNSURE)]
         each = alternate([lambda: [identify(folder / str(n) / str(j.case["filename"])) for n, j in enumerate(judged)]], 3)[0].wall
         figures = [
-            *accuracy(judged),
+            *accuracy(judged, unsure),
             *_headers.safetensors_cpu(plain),
             _headers.gguf_cpu(folder),
             _headers.hostile_memory(folder),

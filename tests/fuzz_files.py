@@ -53,9 +53,10 @@ def _picture(form: str) -> bytes:
 def _zipped(**how: int) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", **how) as archive:  # type: ignore[arg-type]
-        archive.writestr("a/one.png", _picture("PNG"))
-        archive.writestr("a/one.txt", "1girl, smile")
-        archive.writestr("../up.txt", "x")
+        for name, data in (("a/one.png", _picture("PNG")), ("a/one.txt", b"1girl, smile"), ("../up.txt", b"x")):
+            archive.writestr(
+                zipfile.ZipInfo(name), data, archive.compression
+            )  # with no clock in it: bytes that are the same tomorrow
     return out.getvalue()
 
 

@@ -16,6 +16,7 @@ from dropdock.rules.signatures import TABLES, load_yaml
 
 PARTS = ("diffusion", "vae", "text", "other", "lora")
 Row = Mapping[str, object]
+ANY = "<only>"  # the tensor that a line with ** asks for
 TEXT_PREFIX = {"te.": "lora_te_", "te1.": "lora_te1_", "te2.": "lora_te2_", "te3.": "lora_te3_"}
 
 
@@ -76,7 +77,7 @@ def _covers(draft: Draft, line: str) -> bool:
     if line[0] == "?":
         return True
     if line[0] == "~":
-        text = "\n" + "\n".join(re.sub(r"(?<![^.])\d+(?![^.])", "*", k) for k in draft.shapes) + "\n"
+        text = "\n" + "\n".join(re.sub(r"(?<![^.])\d+(?![^.])", "*", k).replace("**", ANY) for k in draft.shapes) + "\n"
         return re.sub(r"(?<![^.])\d+(?![^.])", "*", line[1:]) in text
     return line[0] not in "^%$@#+" and " [" not in line and line in draft.shapes
 
@@ -116,7 +117,7 @@ def _filled(draft: Draft) -> dict[str, tuple[int, ...]]:
     for key, shape in draft.shapes.items():
         prefix = next((p for p in draft.blocks if key.startswith(p + "*")), None)
         block = str(min(draft.blocks[prefix])) if prefix else "0"
-        found["only" if key == "**" else key.replace("*", block, 1).replace("*", "0")] = shape or (7, 7)
+        found[ANY if key == "**" else key.replace("*", block, 1).replace("*", "0")] = shape or (7, 7)
     for prefix, numbers in draft.blocks.items():
         there = {int(k[len(prefix) :].partition(".")[0]) for k in found if re.match(re.escape(prefix) + r"\d+\.", k)}
         found |= {f"{prefix}{n}.more.weight": (7, 7) for n in numbers - there}

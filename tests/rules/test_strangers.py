@@ -1,0 +1,193 @@
+"""Families beside those that the tables hold: told apart where the tensors differ, left open where they do not."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from dropdock.rules.classify import classify
+from dropdock.rules.header import Header, Shape
+from model_files import load_corpus
+
+CONFIDENT = 0.8
+UNSURE = load_corpus(Path(__file__).parent.parent / "data" / "unsure.jsonl.gz")
+Shapes = Mapping[str, Shape]
+DIT = "diffusion_model"
+
+
+def model(shapes: Shapes, metadata: Mapping[str, str] | None = None):  # type: ignore[no-untyped-def]
+    return classify(Header("safetensors", 1, {k: ("BF16", s) for k, s in shapes.items()}, metadata or {}), "model").model
+
+
+def blocks(prefix: str, number: int, layers: Shapes) -> dict[str, Shape]:
+    return {f"{prefix}{n}.{key}": shape for n in range(number) for key, shape in layers.items()}
+
+
+def decoder(layers: int, width: int, inner: int, kv: int, words: int, **more: Shape) -> dict[str, Shape]:
+    """A decoder-only language model in Hugging Face's names; more is per layer, `__` for a dot."""
+    each: dict[str, Shape] = {
+        "self_attn.q_proj.weight": (width, width),
+        "self_attn.k_proj.weight": (kv, width),
+        "mlp.down_proj.weight": (width, inner),
+        "mlp.gate_proj.weight": (inner, width),
+        "input_layernorm.weight": (width,),
+        "post_attention_layernorm.weight": (width,),
+    }
+    each |= {key.replace("__", "."): shape for key, shape in more.items()}
+    ends: dict[str, Shape] = {"model.norm.weight": (width,), "model.embed_tokens.weight": (words, width)}
+    return blocks("model.layers.", layers, each) | ends
+
+
+QWEN = decoder(28, 3584, 18944, 512, 152064, self_attn__k_proj__bias=(512,))
+SEES = blocks("visual.blocks.", 32, {"attn.qkv.weight": (3840, 1280)})
+
+
+def t5(words: int, **more: Shape) -> dict[str, Shape]:
+    each: dict[str, Shape] = {
+        "layer.0.SelfAttention.k.weight": (4096, 4096),
+        "layer.1.DenseReluDense.wi_1.weight": (10240, 4096),
+    }
+    return blocks("encoder.block.", 24, each) | {"shared.weight": (words, 4096)}
+
+
+Z_IMAGE = blocks("layers.", 30, {"adaLN_modulation.0.weight": (15360, 256)}) | {
+    "noise_refiner.0.attention.k_norm.weight": (128,),
+    "cap_embedder.1.weight": (3840, 2560),
+}
+PIXART = blocks("transformer_blocks.", 28, {"attn1.to_q.weight": (1152, 1152), "attn2.to_q.weight": (1152, 1152)}) | {
+    "adaln_single.emb.timestep_embedder.linear_1.bias": (1152,),
+    "pos_embed.proj.bias": (1152,),
+}
+SD2 = {f"down_blocks.{n}.attentions.0.transformer_blocks.0.attn2.to_k.weight": (320 * 2**n, 1024) for n in range(3)} | {
+    "conv_in.weight": (320, 4, 3, 3),
+    "conv_norm_out.weight": (320,),
+    "time_embedding.linear_1.weight": (1280, 320),
+    "down_blocks.3.resnets.0.conv1.weight": (1280, 1280, 3, 3),
+}
+VAE = {
+    "decoder.conv_in.weight": (512, 4, 3, 3),
+    "encoder.conv_in.weight": (128, 3, 3, 3),
+    "quant_conv.weight": (8, 8, 1, 1),
+    "decoder.mid.block_1.conv1.weight": (512, 512, 3, 3),
+}
+CODES = {"quantize.embedding.weight": (1024, 256), "decoder.conv_out.weight": (3, 64, 3, 3)}
+SEEDVR2 = blocks("blocks.", 32, {"attn.proj_qkv.all.weight": (7680, 2560), "mlp.all.proj_in_gate.weight": (6912, 2560)})
+ACE = blocks("transformer_blocks.", 24, {"cross_attn.to_q.weight": (2560, 2560)})
+AUDIO = {
+    "transformer.rotary_pos_emb.inv_freq": (32,),
+    "to_global_embed.0.weight": (1536, 1536),
+    "postprocess_conv.weight": (64, 64, 1),
+}
+SHAPES = blocks("double_blocks.", 16, {"img_attn.qkv.weight": (3072, 1024)})
+COG = blocks("blocks.", 42, {"norm1.linear.weight": (18432, 512)})
+
+
+@pytest.mark.parametrize(
+    ("own", "rival", "kind", "base"),
+    [
+        (Z_IMAGE | {"cap_pad_token": (1, 3840)}, Z_IMAGE, "diffusion_model", "z-image"),
+        (PIXART, PIXART | blocks("temporal_transformer_blocks.", 28, {"attn1.to_q.weight": (1152, 1152)}), "diffusion_model", "pixart"),
+        (SD2, SD2 | {"down_blocks.0.temp_convs.0.conv1.2.weight": (320, 320, 3, 1, 1)}, "diffusion_model", "sd2"),
+        (VAE | blocks("decoder.up.", 4, {"block.0.x": (1,)}), VAE | blocks("decoder.up.", 3, {"block.0.x": (1,)}), "vae", "sd-vae"),
+        (
+            CODES | {"encoder.conv_in.weight": (64, 3, 3, 3)},
+            CODES | {"encoder.conv_in.weight": (128, 3, 3, 3)},
+            "face_restore",
+            "restoreformer",
+        ),
+        (QWEN | SEES, QWEN, "text_encoder", "qwen2.5-vl-7b"),
+        (QWEN | SEES, QWEN | SEES | {"visual.blocks.0.mlp.fc1.weight": (5120, 1280)}, "text_encoder", "qwen2.5-vl-7b"),
+        (QWEN | SEES, QWEN | SEES | blocks("model.layers.", 28, {"self_attn.q_norm.weight": (128,)}), "text_encoder", "qwen2.5-vl-7b"),
+        (t5(32128), t5(250112), "text_encoder", "t5-xxl"),
+        ({"clip_l": (8, 768), "clip_g": (8, 1280)}, {"clip_l": (8, 768), "clip_g": (8, 1024)}, "embedding", "sdxl"),
+        ({"clip_l": (8, 768), "clip_g": (8, 1280), "t5xxl": (8, 4096)}, {"t5xxl": (8, 4096)}, "embedding", "sd3"),
+        ({"<moss>": (768,)}, {"head.weight": (768,)}, "embedding", "sd15"),
+        (COG | {"patch_embed.text_proj.weight": (3072, 4096)}, COG | {"patch_embed.text_proj.weight": (2560, 4096)}, DIT, "cogvideox"),
+    ],
+)  # fmt: skip
+def test_relatives_are_told_apart(own: Shapes, rival: Shapes, kind: str, base: str) -> None:
+    """The family itself is named surely; a relative that shares its names and most widths is not given its name surely."""
+    found, other = model(own), model(rival)
+    assert (found.type, found.base) == (kind, base)
+    assert found.confidence >= CONFIDENT
+    assert other.base != base or other.confidence < CONFIDENT
+
+
+@pytest.mark.parametrize(
+    ("own", "rival", "base"),
+    [
+        (SEEDVR2 | {"vid_in.proj.weight": (2560, 132)}, SEEDVR2 | {"vid_in.proj.weight": (2048, 132)}, "seedvr2"),
+        (ACE | {"genre_embedder.weight": (2560, 768)}, ACE | {"genre_embedder.weight": (1536, 768)}, "ace-step"),
+        (
+            AUDIO | {"transformer.project_in.weight": (1536, 64)},
+            AUDIO | {"transformer.project_in.weight": (3072, 64)},
+            "stable-audio",
+        ),
+        (
+            SHAPES | {"latent_in.weight": (1024, 64), "cond_in.weight": (1024, 1536)},
+            SHAPES | {"latent_in.weight": (2048, 64), "cond_in.weight": (2048, 1536)},
+            "hunyuan3d",
+        ),
+    ],
+)
+def test_families_known_from_programs_alone_are_probable(own: Shapes, rival: Shapes, base: str) -> None:
+    """A family of which no file was at hand is named, placeable and never sure; other widths are nobody's."""
+    found = model(own)
+    assert (found.type, found.base) == ("diffusion_model", base)
+    assert 0.6 <= found.confidence < CONFIDENT
+    assert model(rival).base == "unknown"
+
+
+def lora(layers: Shapes) -> dict[str, Shape]:
+    found: dict[str, Shape] = {}
+    for layer, (out, into) in layers.items():
+        found |= {f"transformer.{layer}.lora_A.weight": (16, into), f"transformer.{layer}.lora_B.weight": (out, 16)}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("own", "rival", "base"),
+    [
+        (
+            {f"down_blocks.{n}.attentions.0.transformer_blocks.0.attn2.to_k": (320 * 2**n, 1024) for n in range(3)},
+            {"down_blocks.0.temp_attentions.0.transformer_blocks.0.attn1.to_k": (320, 320)},
+            "sd2",
+        ),
+        (
+            {f"transformer_blocks.{n}.attn{a}.to_q": (1152, 1152) for n in range(28) for a in (1, 2)},
+            {"temporal_transformer_blocks.0.attn1.to_q": (1152, 1152)},
+            "pixart",
+        ),
+        (
+            {f"transformer_blocks.{n}.attn1.to_q": (3072, 3072) for n in range(42)},
+            {f"transformer_blocks.{n}.attn1.to_q": (3072, 3072) for n in range(42, 48)},
+            "cogvideox",
+        ),
+    ],
+)
+def test_a_lora_of_a_video_relative_is_not_the_pictures(own: Shapes, rival: Shapes, base: str) -> None:
+    """Layers that only the relative has take the name, or the sureness, away."""
+    assert model(lora(own)).base == base
+    assert model(lora(own)).confidence >= CONFIDENT
+    other = model(lora({**own, **rival}))
+    assert other.base != base or other.confidence < CONFIDENT
+
+
+def test_a_lora_of_svd_is_svds() -> None:
+    """Temporal blocks of SVD's width are told from SD 2, whose spatial layers it has."""
+    own = {
+        f"down_blocks.{n}.attentions.0.{kind}transformer_blocks.0.attn2.to_k": (320 * 2**n, 1024)
+        for n in range(3)
+        for kind in ("", "temporal_")
+    }
+    assert model(lora(own)).base == "svd"
+
+
+@pytest.mark.parametrize("case", UNSURE, ids=[str(c["filename"]) + str(c["id"]) for c in UNSURE])
+def test_unsure_where_one_must_be(case: Mapping[str, object]) -> None:
+    """A header that fits several families, or none, is answered honestly: below 0.8, and with one of the names that fit."""
+    tensors: dict[str, tuple[str, list[int]]] = case["tensors"]  # type: ignore[assignment]
+    expect: dict[str, object] = case["expect"]  # type: ignore[assignment]
+    found = model({key: tuple(shape) for key, (_, shape) in tensors.items()})
+    assert found.confidence < CONFIDENT
+    assert found.type in {expect["type"], *expect.get("type_any", ())}  # type: ignore[misc]
+    assert found.base in {expect["base"], *expect.get("base_any", ())}  # type: ignore[misc]
