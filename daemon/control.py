@@ -13,13 +13,14 @@ from .. import __version__
 from ..api.ports import CaptionerState, DaemonStatus, Family, Reload, Sample
 from ..handlers import disk
 from ..rules.explain import as_json, explanation
-from ..rules.identify import identify, known_as
+from ..rules.identify import known_as
 from ..rules.pipeline import decide
 from ..rules.terms import Facts, Job, JobState, Lane, Mode
 from ..store import deeds, files, jobs
 from ..store.history import Happening, tell
 from . import overriding
 from .conveyor import Conveyor
+from .header_worker import identify
 from .house import House
 from .intake import Intake
 from .lanes import Lanes
