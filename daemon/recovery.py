@@ -35,8 +35,12 @@ class Recovery:
     async def start(self) -> int:
         """Finish or take back every intent of the process that died; returns how many there were. Then staging is cleared."""
         rows = await self._house.store.read(history.intents)
+        filled = {folder for row in rows if row.verb != STAGING for folder in codec.loads(Prepared, row.prepared).staging}
         for row in rows:
-            await self._one(row)
+            if row.verb == STAGING:
+                await self._unmark(row, filled)
+            else:
+                await self._one(row)
         kept = {folder for row in rows if row.id in self._house.waiting for folder in codec.loads(Prepared, row.prepared).staging}
         await asyncio.to_thread(_clear_staging, self._house.places.roots, kept)
         return len(rows)
@@ -47,13 +51,16 @@ class Recovery:
             if row.id in self._house.waiting:
                 await self._one(row)
 
+    async def _unmark(self, row: JournalRow, filled: Collection[Path]) -> None:
+        """Clear what was being filled, for its job begins anew, elsewhere; not what was full, since the intent of its moves needs it."""
+        prepared = codec.loads(Prepared, row.prepared)
+        if filled.isdisjoint(prepared.staging):
+            await self._performer.tidy(prepared)
+        await self._house.store.write(history.settle_intent, row.id)
+
     async def _one(self, row: JournalRow) -> None:
         store = self._house.store
         prepared = codec.loads(Prepared, row.prepared)
-        if row.verb == STAGING:  # it was being filled: its job begins anew, elsewhere
-            await self._performer.tidy(prepared)
-            await store.write(history.settle_intent, row.id)
-            return
         job = await store.read(jobs.get, row.job_id) if row.job_id is not None else None
         try:
             await asyncio.to_thread(disk.carry_out, prepared.moves, True)

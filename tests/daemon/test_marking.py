@@ -11,7 +11,7 @@ from dropdock.handlers import disk
 from dropdock.rules.terms import Outcome, Prepared, Status
 from dropdock.store import history
 from hands import other_volume
-from house_made import Home, opened, sha
+from house_made import Home, Killed, opened, sha
 from model_files import write_safetensors
 
 LORA = {f"lora_unet_down_blocks_{n}_attentions_0.lora_{d}.weight": ("F16", (4, 8)) for n in range(3) for d in ("down", "up")}
@@ -56,6 +56,37 @@ async def test_what_a_dead_process_was_filling_is_cleared(tmp_path: Path) -> Non
     async with opened(home) as house:
         assert await house.store.read(history.intents) == []
     assert [p.name for p in theirs.iterdir()] == ["own.txt"]
+
+
+@pytest.mark.parametrize("verb", ["move", "copy"])
+async def test_what_was_full_when_the_process_died_is_moved_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """Killed between the intent of the moves and the end of the mark: the next start makes the moves, and leaves nothing of ours."""
+    with other_volume(tmp_path) as far:
+        home = Home(tmp_path, f"pipelines: {{inbox: [{{name: all, do: [{{{verb}: {{to: {far}/there}}}}, {{tag: after}}]}}]}}\n")
+        path = home.drop("a.bin", b"words")
+
+        async with opened(home) as house:
+            await house.arrive(path)
+            real = house.store.write
+
+            async def dying(work, *args, **more):  # type: ignore[no-untyped-def]
+                if work is history.settle_intent:
+                    raise Killed
+                return await real(work, *args, **more)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(house.store, "write", dying)
+                with pytest.raises(Killed):
+                    await house.work()
+            assert [row.verb for row in await house.store.read(history.intents)] == [STAGING, verb]
+        async with opened(home) as house:
+            assert await house.store.read(history.intents) == [] and not house.house.waiting
+            await house.work()
+            assert await house.performed(verb) == ["done"] and (await house.file(path)).tags == ("after",)
+        assert (far / "there/a.bin").read_bytes() == b"words" and not (far / "there" / disk.OWN).exists()
+        assert not (far / disk.OWN).exists() and path.exists() is (verb == "copy")
 
 
 @pytest.mark.parametrize("mode", ["library", "inbox"])
