@@ -122,7 +122,7 @@ def _structure(header: Header) -> _Structure:
 
     beside = None
     # a diffusion model, or a file of a LoRA trainer's names alone, is none of these, and asking would cost as much as all the rest
-    if "diffusion" not in parts.named and ("lora_controlnet" in parts.whole.exact or not named_as_lora(parts.whole.exact)):
+    if parts.diffusion is None and ("lora_controlnet" in parts.whole.exact or not named_as_lora(parts.whole.exact)):
         beside = _best(ask("other", parts.whole)) or _first(ask("other", v) for v in without_prefix(parts.whole))
     if beside:
         return _Structure(beside.signature.type, beside, roles=beside.roles)
@@ -135,9 +135,8 @@ def _structure(header: Header) -> _Structure:
 def _shard(header: Header) -> _Structure | None:
     """Some blocks of a diffusion model: their layers' widths name a family, though not surely; the rest is in other files."""
     parts = split(header.tensors)
-    named = parts.named.get("diffusion")
-    kind = "checkpoint" if named and len(parts.named) > 1 else "diffusion_model"
-    layers = as_layers((named or parts.rest).exact)
+    kind = "checkpoint" if parts.diffusion and parts.others else "diffusion_model"
+    layers = as_layers((parts.diffusion or parts.rest).exact)
     matches = find("lora", Asked(layers, layers, header.metadata))
     best = next((m for m in matches if m.strength >= LIKELY and len(m.signature.bases) == 1), None)
     return _Structure(kind, replace(best, strength=LIKELY)) if best else None
@@ -153,16 +152,15 @@ def _lora(lora: LoraLayers, matches: tuple[Match, ...]) -> _Structure:
 def _model(parts: Parts, ask: AskFor) -> _Structure:
     """A diffusion model (with what else is in the file), else a VAE, else a text encoder, else relatives."""
     seen: list[Match] = []
-    named = parts.named.get("diffusion")
-    others = sum(len(i.exact) for p, i in parts.named.items() if p != "diffusion") >= PART_KEYS
-    for view in _views(named, parts):
+    others = parts.others >= PART_KEYS
+    for view in _views(parts):
         matches = ask("diffusion", view)
         best = _best(matches)
         if best:
             kind = "checkpoint" if others and view is not parts.whole else best.signature.type
             return _Structure(kind, best, roles=best.roles)
         seen += matches
-    if named is not None and others:
+    if parts.diffusion is not None and others:
         return _Structure("checkpoint", None, tuple(seen))
     for part in ("vae", "text"):
         for view in chain((parts.whole,), without_prefix(parts.whole), at_anchor(parts.whole) if part == "text" else ()):
@@ -174,10 +172,10 @@ def _model(parts: Parts, ask: AskFor) -> _Structure:
     return _Structure("unknown", None, tuple(seen))
 
 
-def _views(named: KeyIndex | None, parts: Parts) -> Iterator[KeyIndex]:
+def _views(parts: Parts) -> Iterator[KeyIndex]:
     """Where a diffusion model's keys may stand: under its prefix, bare beside other parts, or under a wrapper's prefix."""
-    if named is not None:
-        yield named
+    if parts.diffusion is not None:
+        yield parts.diffusion
     elif (rest := parts.rest).exact:
         yield rest
         yield from without_prefix(rest)

@@ -6,9 +6,11 @@ What must hold: a question costs a dictionary look-up, whatever the header's siz
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass
 from itertools import chain, islice
 
 from .header import Shape, Tensor
@@ -16,22 +18,22 @@ from .header import Shape, Tensor
 # a number that is a whole component of a dotted key: what tells one block from the next
 NUMBER = re.compile(r"(?<![^.\n])\d+(?![^.\n])")
 
-# first component -> (prefix, part), the longest prefix first
-PREFIXES: dict[str, tuple[tuple[str, str], ...]] = {
-    "model": (("model.diffusion_model.", "diffusion"),),
-    "first_stage_model": (("first_stage_model.", "vae"),),
-    "vae": (("vae.", "vae"),),
-    "cond_stage_model": (("cond_stage_model.", "text"),),
-    "conditioner": (("conditioner.embedders.", "text"),),
-    "text_encoders": (("text_encoders.", "text"),),
-    "te": (("te.", "text"),),
-    "text_encoder": (("text_encoder.", "text"),),
-    "text_encoder_2": (("text_encoder_2.", "text"),),
-    "text_encoder_3": (("text_encoder_3.", "text"),),
-    "text_embedding_projection": (("text_embedding_projection.", "text"),),
-    "audio_vae": (("audio_vae.", "vae"),),
-    "vocoder": (("vocoder.", "vae"),),
-    "model_ema": (("model_ema.", "ema"),),
+# prefix -> part
+PREFIXES = {
+    "model.diffusion_model.": "diffusion",
+    "first_stage_model.": "vae",
+    "vae.": "vae",
+    "cond_stage_model.": "text",
+    "conditioner.embedders.": "text",
+    "text_encoders.": "text",
+    "te.": "text",
+    "text_encoder.": "text",
+    "text_encoder_2.": "text",
+    "text_encoder_3.": "text",
+    "text_embedding_projection.": "text",
+    "audio_vae.": "vae",
+    "vocoder.": "vae",
+    "model_ema.": "ema",
 }
 WEAK = ("_orig_mod.", "module.", "model.model.", "diffusion_model.", "transformer.", "unet.", "net.", "model.", "text_encoder.", "vae.",
         "first_stage_model.", "control_model.", "adapter.", "text_model.", "language_model.", "ema_model.", "generator.")  # fmt: skip
@@ -42,51 +44,97 @@ _SIDE = (
     ".lora_down", ".lora_up", ".proj_down", ".proj_up", ".wcscales", ".quant_state.bitsandbytes__nf4",
     ".quant_state.bitsandbytes__fp4",
 )  # fmt: skip
-_SIDE_TAILS = frozenset(side.rpartition(".")[2] for side in _SIDE)
+_BARE = dict.fromkeys(map(ord, "0123456789*"))
+_ANY_NUMBER = r"(?<![^.\n])(?:\d+|\*)(?![^.\n])"
 
 
-_INNER = re.compile(r"\.\d+(?=[.\n])")  # NUMBER but for the first component; a literal start makes it several times as fast
-_FIRST = re.compile(r"\n\d+(?=[.\n])")
+@functools.lru_cache(maxsize=8192)
+def bare(line: str) -> str:
+    """A line of the table (never a file's name, of which there is no end) without digits and `*`. Pure."""
+    return line.translate(_BARE)
 
 
-def general_names(names: Iterable[str]) -> list[str]:
-    """Each name with `*` for every block number, in one go over all of them. Pure."""
-    text = _INNER.sub(".*", "\n" + "\n".join(names) + "\n")
-    return _FIRST.sub("\n*", text).split("\n")[1:-1]
+_BARE_SIDE = tuple(map(bare, _SIDE))
 
 
-@dataclass(slots=True)
+def bare_names(names: Collection[str]) -> list[str]:
+    """Each name without digits and `*`: what all blocks have in common, found in one go over all names. Pure."""
+    found = "\n".join(names).translate(_BARE).split("\n")
+    return found if len(found) == len(names) else [name.translate(_BARE) for name in names]
+
+
+@functools.lru_cache(maxsize=8192)
+def numbered(pattern: str) -> re.Pattern[str]:
+    """The names, or parts of names, that a line of the table stands for: a component `*` is any number."""
+    return re.compile(_ANY_NUMBER.join(map(re.escape, pattern.split("*"))), re.ASCII)
+
+
 class KeyIndex:
     """Keys and shapes of one part. `exact` is the mapping itself; the other tables are made when first asked for."""
 
-    exact: Mapping[str, Tensor]
-    _groups: dict[str, list[str]] = field(default_factory=dict)
-    _text: str = ""
-    _blocks: dict[str, frozenset[int]] = field(default_factory=dict)
-    _shapes: frozenset[Shape] | None = None
+    def __init__(self, exact: Mapping[str, Tensor]) -> None:
+        self._exact = exact
+        self._groups: dict[str, list[str]] | None = None
+        self._text = ""
+        self._told: dict[str, bool] = {}
+        self._blocks: dict[str, frozenset[int]] = {}
+        self._shapes: frozenset[Shape] | None = None
 
-    def groups(self) -> dict[str, list[str]]:
-        """Name with `*` for every block number -> the keys it stands for."""
-        if not self._groups and self.exact:
-            for name, pattern in zip(self.exact, general_names(self.exact), strict=False):
-                self._groups.setdefault(pattern, []).append(name)
+    @property
+    def exact(self) -> Mapping[str, Tensor]:
+        """The keys as they are, with dtype and shape."""
+        return self._exact
+
+    def groups(self) -> Mapping[str, list[str]]:
+        """Bare name -> keys that are so called; they may differ in more than blocks (attn1, attn2): ask `has`."""
+        if self._groups is None:
+            self._groups = defaultdict(list)
+            for name, short in zip(self._exact, bare_names(self._exact), strict=True):
+                self._groups[short].append(name)
         return self._groups
 
-    def text(self) -> str:
-        """All patterns, one a line, for questions about a part of a name."""
+    def names(self, short: str) -> Collection[str]:
+        """The keys of a group."""
+        return self.groups().get(short, ())
+
+    def every_name(self) -> Collection[str]:
+        """All keys."""
+        return self._exact.keys()
+
+    def shape(self, name: str) -> Shape:
+        """A key's shape."""
+        return self._exact[name][1]
+
+    def present(self, keys: Set[str]) -> Collection[str]:
+        """Those of `keys` that there are."""
+        return keys & self._exact.keys()
+
+    def has(self, pattern: str) -> bool:
+        """Is there a key that `pattern` names, `*` in it being any block's number?"""
+        return any(True for _ in self._matching(pattern))
+
+    def _matching(self, pattern: str) -> Iterable[str]:
+        return filter(numbered(pattern).fullmatch, self.names(bare(pattern)))
+
+    def says(self, text: str) -> bool:
+        """Does some key, with `*` for block numbers, contain `text`?"""
+        if text not in self._told:
+            self._told[text] = self._says(text, bare(text))
+        return self._told[text]
+
+    def _says(self, text: str, short: str) -> bool:
         if not self._text:
             self._text = "\n" + "\n".join(self.groups()) + "\n"
-        return self._text
+        if short not in self._text:
+            return False
+        names = chain.from_iterable(self.names(group) for group in self.groups() if short in group)
+        return any(map(numbered(text).search, names)) if "*" in text else any(text in name for name in names)
 
-    def shapes(self, pattern: str, general: str, only: re.Pattern[str] | None) -> Iterable[Shape]:
-        """Shapes of the keys that `pattern` names; `general` is it with every number as `*`, `only` checks fixed numbers."""
+    def shapes(self, pattern: str) -> Iterable[Shape]:
+        """Shapes of the keys that `pattern` names; `**` names all."""
         if pattern == "**":
             return self.every_shape()
-        if "*" not in pattern:
-            found = self.exact.get(pattern)
-            return () if found is None else (found[1],)
-        names = self.groups().get(general, ())
-        return (self.exact[n][1] for n in names if only is None or only.fullmatch(n))
+        return map(self.shape, self._matching(pattern) if "*" in pattern else self.present({pattern}))
 
     def every_shape(self) -> frozenset[Shape]:
         """The shapes that occur, each once."""
@@ -97,11 +145,50 @@ class KeyIndex:
     def blocks(self, prefix: str) -> frozenset[int]:
         """The numbers that stand right behind `prefix` (which ends with a dot)."""
         if prefix not in self._blocks:
-            size, start = len(prefix), NUMBER.sub("*", prefix) + "*"
-            names = chain.from_iterable(names for pattern, names in self.groups().items() if pattern.startswith(start))
-            found = {n[size:].partition(".")[0] for n in names if n.startswith(prefix)}
+            size, start = len(prefix), bare(prefix)
+            names = chain.from_iterable(self.names(group) for group in self.groups() if group.startswith(start))
+            found = {n[size : size + 8].partition(".")[0] for n in names if n.startswith(prefix)}
             self._blocks[prefix] = frozenset(int(f) for f in found if f.isdecimal() and len(f) < 7)
         return self._blocks[prefix]
+
+
+class Under(KeyIndex):
+    """The keys of another index that begin with a prefix, without it: nothing is copied before somebody wants it all."""
+
+    def __init__(self, base: KeyIndex, prefix: str) -> None:
+        self._base: KeyIndex = base._base if isinstance(base, Under) else base
+        self._prefix = base._prefix + prefix if isinstance(base, Under) else prefix
+        super().__init__({})
+
+    def __len__(self) -> int:
+        return ("\n" + "\n".join(self._base.exact)).count("\n" + self._prefix)
+
+    @property
+    def exact(self) -> Mapping[str, Tensor]:
+        if not self._exact:
+            cut = len(self._prefix)
+            self._exact = {k[cut:]: t for k, t in self._base.exact.items() if k.startswith(self._prefix)}
+        return self._exact
+
+    def groups(self) -> Mapping[str, list[str]]:
+        if self._groups is None:
+            short, cut = bare(self._prefix), len(bare(self._prefix))
+            self._groups = {group[cut:]: [] for group in self._base.groups() if group.startswith(short)}
+        return self._groups
+
+    def names(self, short: str) -> Collection[str]:
+        cut = len(self._prefix)
+        return [n[cut:] for n in self._base.names(bare(self._prefix) + short) if n.startswith(self._prefix)]
+
+    def every_name(self) -> Collection[str]:
+        cut = len(self._prefix)
+        return [n[cut:] for n in self._base.exact if n.startswith(self._prefix)]
+
+    def shape(self, name: str) -> Shape:
+        return self._base.shape(self._prefix + name)
+
+    def present(self, keys: Set[str]) -> Collection[str]:
+        return [key for key in keys if self._prefix + key in self._base.exact]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +196,8 @@ class Parts:
     """A header's keys split by part. `whole` has every key as it stands in the file (without quantisation's own)."""
 
     whole: KeyIndex
-    named: Mapping[str, KeyIndex]
+    diffusion: KeyIndex | None
+    others: int  # keys of the other named parts
     carried: tuple[str, ...]  # the prefixes that keys of the named parts have
 
     @property
@@ -123,36 +211,36 @@ class Parts:
 def split(tensors: Mapping[str, Tensor]) -> Parts:
     """Split keys by component prefix. Pure; keys are copied only where something is taken away."""
     whole = _plain(tensors)
-    named: dict[str, dict[str, Tensor]] = {}
-    carried: list[str] = []
-    for first in {key.partition(".")[0] for key in whole} & PREFIXES.keys():
-        for prefix, part in PREFIXES[first]:
-            found = {key[len(prefix) :]: tensor for key, tensor in whole.items() if key.startswith(prefix)}
-            if found:
-                named.setdefault(part, {}).update(found)
-                carried.append(prefix)
-    return Parts(KeyIndex(whole), {k: KeyIndex(v) for k, v in named.items()}, tuple(carried))
+    diffusion: KeyIndex | None = None
+    others, carried = 0, list[str]()
+    starts = {group.partition(".")[0] for group in whole.groups()}
+    for prefix, part in PREFIXES.items():
+        found = Under(whole, prefix) if bare(prefix).partition(".")[0] in starts else ()
+        if len(found):
+            carried.append(prefix)
+        if part != "diffusion":
+            others += len(found)
+        elif isinstance(found, Under) and len(found):
+            diffusion = found
+    return Parts(whole, diffusion, others, tuple(carried))
 
 
-def _plain(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def _plain(tensors: Mapping[str, Tensor]) -> KeyIndex:
     """The tensors without those that quantisation adds, and without torch.compile's name for what it wraps."""
-    if not _SIDE_TAILS.isdisjoint({key.rpartition(".")[2] for key in tensors}):
+    whole = KeyIndex(tensors)
+    if any(group.endswith(_BARE_SIDE) for group in whole.groups()):
         tensors = {key: tensor for key, tensor in tensors.items() if not key.endswith(_SIDE)}
     if any("_orig_mod." in key for key in islice(tensors, 8)):
         tensors = {key.replace("_orig_mod.", ""): tensor for key, tensor in tensors.items()}
-    return tensors
+    return whole if tensors is whole.exact else KeyIndex(tensors)
 
 
 def without_prefix(index: KeyIndex, deep: int = 2) -> Iterator[KeyIndex]:
     """The same keys with a wrapper's prefix taken off, for every such prefix that at least half of them carry; wrappers may nest."""
-    names = list(index.exact)
+    names = list(index.every_name())
     sample = "\n" + "\n".join(names[:: max(1, len(names) // 16)])  # a prefix of half the keys is among these
     for prefix in WEAK:
-        if "\n" + prefix not in sample:
-            continue
-        stripped = {k[len(prefix) :]: t for k, t in index.exact.items() if k.startswith(prefix)}
-        if len(stripped) * 2 >= len(names):
-            found = KeyIndex(stripped)
+        if "\n" + prefix in sample and len(found := Under(index, prefix)) * 2 >= len(names):
             yield found
             if deep > 1:
                 yield from without_prefix(found, deep - 1)

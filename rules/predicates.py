@@ -16,12 +16,11 @@ A predicate is one line of text (docs/models.md has examples):
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .header import Shape
-from .key_index import NUMBER, KeyIndex
+from .key_index import NUMBER, KeyIndex, bare
 
 Size = frozenset[int] | None  # None: any
 
@@ -51,19 +50,18 @@ class AnyOf:
     patterns: frozenset[str]  # keys with `*` for block numbers
     texts: tuple[str, ...]
     others: tuple[Predicate, ...]
+    shorts: frozenset[str]  # the patterns, bare
 
     def holds(self, asked: Asked) -> bool:
         """Does one of the lines hold?"""
         part = asked.part
-        if self.keys and not part.exact.keys().isdisjoint(self.keys):
+        if self.keys and part.present(self.keys):
             return True
-        if self.patterns and not part.groups().keys().isdisjoint(self.patterns):
+        if self.patterns and not part.groups().keys().isdisjoint(self.shorts) and any(map(part.has, self.patterns)):
             return True
-        if self.texts:
-            names = part.text()
-            for text in self.texts:
-                if text in names:
-                    return True
+        for text in self.texts:
+            if part.says(text):
+                return True
         for asks in self.others:  # noqa: SIM110 (a generator for each row of the table would double the cost of asking)
             if asks(asked):
                 return True
@@ -92,7 +90,7 @@ def predicate(line: str, fold: bool = False) -> Predicate:
     key, shape = _key_and_shape(rest, fold)
     if mark == "~":
         text = NUMBER.sub("*", key)
-        return lambda asked: text in asked.part.text()
+        return lambda asked: asked.part.says(text)
     if mark == "^":
         return lambda asked: key in asked.whole.exact
     return _key(key, shape, optional=mark == "?", fitting=fits_layer if fold else fits)
@@ -150,14 +148,9 @@ def fits_layer(shape: Shape, wanted: tuple[Size, ...]) -> bool:
 def _key(
     key: str, shape: tuple[Size, ...] | None, optional: bool, fitting: Callable[[Shape, tuple[Size, ...]], bool]
 ) -> Predicate:
-    general = NUMBER.sub("*", key)
-    only = None
-    if "*" in key and general != key:
-        only = re.compile(r"\d+".join(map(re.escape, key.split("*"))))
-
     def holds(asked: Asked) -> bool:
         missing = True
-        for found in asked.part.shapes(key, general, only):
+        for found in asked.part.shapes(key):
             missing = False
             if shape is None or fitting(found, shape):
                 return True
@@ -231,7 +224,8 @@ def _any_of(lines: list[str], fold: bool) -> AnyOf:
             names[kind].append(key if kind == "key" else general)
         else:
             others.append(predicate(line, fold))
-    return AnyOf(frozenset(names["key"]), frozenset(names["pattern"]), tuple(names["text"]), tuple(others))
+    shorts = frozenset(map(bare, names["pattern"]))
+    return AnyOf(frozenset(names["key"]), frozenset(names["pattern"]), tuple(names["text"]), tuple(others), shorts)
 
 
 def any_of(value: object, fold: bool) -> AnyOf:
@@ -242,6 +236,7 @@ def any_of(value: object, fold: bool) -> AnyOf:
         frozenset().union(*(row.patterns for row in rows)),
         tuple(text for row in rows for text in row.texts),
         tuple(p for row in rows for p in row.others),
+        frozenset().union(*(row.shorts for row in rows)),
     )
 
 

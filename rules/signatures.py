@@ -181,20 +181,19 @@ class _Turned:
 
     rows: tuple[Signature, ...]
     keys: Mapping[str, tuple[int, ...]]
-    patterns: Mapping[str, tuple[int, ...]]
+    shorts: Mapping[str, tuple[int, ...]]
     texts: Mapping[str, tuple[int, ...]]
     always: tuple[int, ...]
 
     def worth(self, index: KeyIndex) -> list[Signature]:
         """The rows that may hold for these keys, in the table's order."""
         found = set(self.always)
-        for key in self.keys.keys() & index.exact.keys():
+        for key in index.present(self.keys.keys()):
             found.update(self.keys[key])
-        for pattern in self.patterns.keys() & index.groups().keys():
-            found.update(self.patterns[pattern])
-        names = index.text()
+        for short in self.shorts.keys() & index.groups().keys():
+            found.update(self.shorts[short])
         for text, rows in self.texts.items():
-            if text in names:
+            if index.says(text):
                 found.update(rows)
         return [self.rows[number] for number in sorted(found)]
 
@@ -205,7 +204,7 @@ def _turned(part: str) -> _Turned:
     tables: tuple[dict[str, tuple[int, ...]], ...] = ({}, {}, {})
     for number, row in enumerate(rows):
         first = row.all[0]
-        for names, to in zip((first.keys, first.patterns, first.texts) if not first.others else (), tables, strict=False):
+        for names, to in zip((first.keys, first.shorts, first.texts) if not first.others else (), tables, strict=False):
             for name in names:
                 to[name] = (*to.get(name, ()), number)
     return _Turned(rows, *tables, tuple(n for n, row in enumerate(rows) if row.all[0].others))
