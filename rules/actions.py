@@ -315,5 +315,7 @@ def filled_path(template: str, facts: Facts, known: Known, now: float) -> str:
 
 
 def _argument(template: str, facts: Facts, known: Known, now: float) -> str:
-    """One argument of a program; `{path}` is left to the one who runs it, since the file may have moved by then."""
-    return PATH_MARK.join(fill(part, facts, known, now).replace(PATH_MARK, "") for part in template.split("{path}"))
+    """One argument of a program; `{path}` is left to the one who runs it, since the file may have moved by then. A name that would be
+    taken for an option (`-rf.png`) gets `./` in front."""
+    text = PATH_MARK.join(fill(part, facts, known, now).replace(PATH_MARK, "") for part in template.split("{path}"))
+    return f"./{text}" if text.startswith("-") and not template.startswith("-") else text

@@ -12,6 +12,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from .actions import ACTIONS, ON_ERROR, PLACEHOLDERS, ActionForm, ParamForm, ParamRow, unknown_placeholders
+from .argv import dangers
 from .conditions import CONDITIONS, ConditionForm, Form, Group, Question
 from .confidence import BANDS, Bands
 from .document import Document, Problem, Value, Where, describe, nearest
@@ -270,7 +271,10 @@ class _Reader:
                 where, "expected a list: the program, then its arguments, for no shell takes a line apart", describe(value), mend
             )
             return None
-        return tuple(t for at, item in _items(where, value) if (t := self.template(at, item, ("path",)))) or None
+        found = [(at, text) for at, item in _items(where, value) if (text := self.template(at, item, ("path",)))]
+        for number, why, instead in dangers([text for _, text in found]):
+            self.wrong(found[number][0], why, repr(found[number][1]), instead)
+        return tuple(text for _, text in found) or None
 
     def folder(self, where: Where, value: Value) -> str | None:
         """A folder's path: `~` is the home, and no part leads upwards."""

@@ -124,4 +124,13 @@ def test_an_argument_is_filled_once(name: str) -> None:
     """A file called `{path}` fills nothing: only the written placeholder stands for the path."""
     facts = Facts(Path("/in/box") / (name.replace("/", "_").replace("\0", "") or "{path}"), Kind.OTHER, 1)
     argv = rendered(Action("run", {"argv": ("x", "{name}", "-{path}-")}), facts, KNOWN, NOW).params["argv"]
-    assert argv == ("x", facts.path.name, "-\0-")
+    assert argv == ("x", ("./" if facts.path.name.startswith("-") else "") + facts.path.name, "-\0-")
+
+
+def test_a_name_is_no_option_of_a_program() -> None:
+    """`-rf.png` alone gets `./` in front; behind what the rule has written it is as it is."""
+    facts = Facts(Path("/in/box/-rf.png"), Kind.OTHER, 1)
+    argv = rendered(Action("run", {"argv": ("x", "{name}", "-{name}", "--as={stem}", "{path}")}), facts, KNOWN, NOW).params[
+        "argv"
+    ]
+    assert argv == ("x", "./-rf.png", "--rf.png", "--as=-rf", "\0")

@@ -179,6 +179,8 @@ def test_the_actions_that_reach_outside() -> None:
         ("run: [echo, '{pth}']", "unknown placeholder {pth}"),
         ("run: {timeout: 5 s}", "`run` needs `argv`"),
         ("run: 'echo hi'", "no shell takes a line apart, not 'echo hi' (did you mean [echo, hi]?)"),
+        ("run: [sh, -c, 'echo {path}']", "would be run as code"),
+        ("run: {argv: ['{name}', x]}", "the program's own name must not come from the file, not '{name}'"),
         ("run: {argv: true-ish, timeout: 5 s}", "(did you mean [true-ish]?)"),
         ("run: [1]", "expected text"),
         ("store: {on_error: {then: delete}}", "expected one of hold, quarantine"),
