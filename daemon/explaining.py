@@ -159,6 +159,7 @@ class Explainer:
         stamp = Stamp(found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev)
         try:
             known = files.known(self._memory, path, stamp, watch)
+            sha256 = sha256 or _kept_as(self._memory, path, stamp)
             if sha256 is None:
                 return known
             word = self._memory.execute("SELECT type, base FROM overrides WHERE sha256=?", (sha256,)).fetchone() or (None, None)
@@ -177,6 +178,17 @@ class Explainer:
         else:
             found = digest(facts.path)
         return {"sha256": found.sha256, "xxh3": found.xxh3}
+
+
+def _kept_as(memory: sqlite3.Connection, path: Path, stamp: Stamp) -> str | None:
+    """The digest under which the hub keeps what lies at a path, or what a link there leads to; None when it is not as we left it."""
+    from ..store import blobs
+
+    blob = Path(os.path.realpath(path))
+    found = next(iter(blobs.blobs(memory, [blob.parent.name])), None)
+    if found is None or Path(os.path.realpath(found.blob)) != blob or found.folder or found.size != stamp.size:
+        return None
+    return found.sha256 if found.left is None or found.left.mtime_ns == stamp.mtime_ns else None
 
 
 def _companions(path: Path) -> tuple[Path, ...]:

@@ -7,6 +7,7 @@ because it was unsure is decided again, with what is known now.
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 
 from ..rules.identify import known_as
 from ..rules.pipeline import decide
@@ -29,14 +30,23 @@ async def set_type(house: House, sha256: str, type: str | None, base: str | None
 
     def work(c: sqlite3.Connection) -> None:
         models.override(c, sha256, type, base, now)
+        model = models.get(c, sha256)
+        if model is not None:
+            models.redescribe(c, sha256, _corrected(codec.loads(Facts, model.facts), *word))
         said = " ".join(f"{axis} {value}" for axis, value in (("type", type), ("base", base)) if value)
-        history.tell(c, Happening("set", None, "set-type", "done", note=said, sha256=sha256), now)
+        history.tell(c, Happening("set", model.blob if model else None, "set-type", "done", note=said, sha256=sha256), now)
         for row, job in again:
             if jobs.enqueue(c, job, now) is not None:
                 files.queued(c, row.id)
 
     await house.store.db.write(work)
     house.store.on_jobs()
+
+
+def _corrected(facts: Facts, type: str | None, base: str | None) -> Facts:
+    """A model's facts under a new word, without what was said of it before. Pure."""
+    asked = tuple(e for e in facts.evidence if e.source != "override")
+    return known_as(replace(facts, evidence=asked), Known(type=type, base=base))
 
 
 def _decided_again(house: House, row: FileRow, type: str | None, base: str | None, now: float) -> NewJob | None:

@@ -114,7 +114,7 @@ class Reclassifier:
             if unit.id in looked.files and (not same or unit.id == late):
                 queued |= self._decide_again(c, unit, looked.files[unit.id], type, base)
         if change is not None:
-            line = Happening("set", None, VERB, "done", note=change.text(), sha256=row.sha256)
+            line = Happening("set", row.blob, VERB, "done", note=change.text(), sha256=row.sha256)
             history.tell(c, line, now)
         return change, queued
 

@@ -72,6 +72,9 @@ def known_as(facts: Facts, known: Known) -> Facts:
     kind = known.type or model.type
     roles = (kind, *(r for r in model.roles if r != kind)) if kind != "unknown" else model.roles
     corrected = replace(model, type=kind, base=known.base or model.base, roles=roles, confidences=confidences)
+    if corrected.base != model.base:  # finer names within a family that it is not
+        kept = {axis: sure for axis, sure in confidences.items() if axis not in ("variant", "subfamily")}
+        corrected = replace(corrected, variant=None, subfamily=None, confidences=kept)
     condition, reason = facts.condition, facts.reason
     if condition is Condition.UNKNOWN and kind != "unknown":
         condition, reason = Condition.OK, None

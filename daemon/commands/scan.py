@@ -88,7 +88,8 @@ def _duplicates(found: Survey) -> None:
     lines = [(size(t.wasted), len(t.paths), "\n".join(map(str, t.paths))) for t in found.twins]
     print_table(("wasted#", "copies#", "the same file"), lines, "")
     total = sum(t.wasted for t in found.twins)
-    click.echo(f"{len(found.twins)} files lie there more than once: {size(total)} could be free")
+    many = "1 file lies" if len(found.twins) == 1 else f"{len(found.twins)} files lie"
+    click.echo(f"{many} there more than once: {size(total)} could be free")
     roots = Counter(f.root for f in found.models if any(f.path in t.paths for t in found.twins))
     if len(roots) > 1:
         click.echo(clean("in " + ", ".join(f"{root} ({n})" for root, n in roots.most_common())))

@@ -109,12 +109,13 @@ def _read_stream(file: Bounded, size: int) -> Header | Damaged:
         part = walk(file)
         if isinstance(part, Damaged):
             return _cut(part, file, size)
+        if part.trust is Condition.UNSAFE:  # whatever else is wrong with it: each is loaded as it comes
+            return _header("torch-legacy", size, part)
         walked.append(part)
     protocol, _, body, _ = walked
     if protocol.value != PROTOCOL:
         return Damaged("bad-pickle", f"the torch protocol {protocol.value!r} is not known")
-    worst = next((w for w in walked if w.trust is Condition.UNSAFE), body)
     needed = file.tell() + sum(8 + count * BITS.get(dtype, 0) // 8 for dtype, count in body.storages.values())
     if needed > size:
         return Damaged("truncated-data", f"{needed - size} of {needed} bytes are missing")
-    return _header("torch-legacy", size, body, worst.trust, worst.reason, worst.why)
+    return _header("torch-legacy", size, body)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from dropdock.rules.identify import identify, known_as, model_folder
-from dropdock.rules.terms import Condition, Facts, Kind, Known
+from dropdock.rules.terms import Condition, Facts, Kind, Known, ModelFacts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_files import (
@@ -177,6 +177,18 @@ def test_overrides(tmp_path: Path) -> None:
     assert (fixed.condition, fixed.model.type, fixed.model.base, fixed.model.confidence) == (Condition.OK, "vae", "sdxl", 1.0)
     assert {e.says for e in fixed.evidence if e.source == "override"} == {"type=vae", "base=sdxl"}
     assert known_as(facts, Known()) is facts
+
+
+def test_another_base_takes_the_finer_names_along(tmp_path: Path) -> None:
+    """A variant and a sub-family belong to the family they were told for; a word on the type alone leaves them."""
+    model = ModelFacts(
+        "safetensors", "lora", "flux1", variant="dev", subfamily="kontext", confidences={"variant": 0.97, "subfamily": 0.6}
+    )
+    facts = Facts(tmp_path / "x.safetensors", Kind.MODEL, 1, model=model)
+    other, same = known_as(facts, Known(base="sdxl")).model, known_as(facts, Known(type="vae")).model
+    assert other is not None and same is not None
+    assert (other.variant, other.subfamily, dict(other.confidences)) == (None, None, {"base": 1.0})
+    assert (same.variant, same.subfamily) == ("dev", "kontext")
 
 
 @pytest.mark.parametrize("raw", [b"", b"cos\nsystem\n(S'true'\ntR."])

@@ -130,6 +130,17 @@ def test_headers_that_disagree_are_unsafe(tmp_path: Path) -> None:
     assert (found.trust, found.reason) == (Condition.UNSAFE, "header-mismatch")
 
 
+@pytest.mark.parametrize("place", range(5))
+def test_every_pickle_of_a_stream_is_judged(tmp_path: Path, place: int) -> None:
+    """A legacy stream is five pickles, each loaded as it comes: one that calls something is unsafe, though the rest is damaged for it."""
+    parts = [pickle.dumps(v, 2) for v in (0x1950A86A20F9469CFC6C, 1001, {}, {"a": 1}, [])]
+    parts[place] = b"cos\nsystem\n(S'true'\ntR."
+    (tmp_path / "l.pt").write_bytes(b"".join(parts))
+    found = torchfile.read_legacy(tmp_path / "l.pt")
+    assert isinstance(found, Header)
+    assert (found.trust, found.reason) == (Condition.UNSAFE, "runs-code")
+
+
 def test_cut_files_are_damage(tmp_path: Path) -> None:
     """A ZIP without its end and a legacy stream without its storages are truncated."""
     for path, read in (
