@@ -7,7 +7,7 @@ its job waits and its staging is kept, until the disk is back (tried again by th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -51,7 +51,7 @@ class Recovery:
             if row.id in self._house.waiting:
                 await self._one(row)
 
-    async def _unmark(self, row: JournalRow, filled: Collection[Path]) -> None:
+    async def _unmark(self, row: JournalRow, filled: Set[Path]) -> None:
         """Clear what was being filled, for its job begins anew, elsewhere; not what was full, since the intent of its moves needs it."""
         prepared = codec.loads(Prepared, row.prepared)
         if filled.isdisjoint(prepared.staging):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,8 @@ def init(yes: bool, no_scan: bool) -> None:
         stop(clean("\ndropdock: ".join(str(p) for p in error.problems)), WRONG)
     except OSError as error:
         stop(clean(f"{path} cannot be written: {error.strerror}"), FAILED)
-    click.echo(clean(f"\nwritten: {path}\nnext: dropdock doctor, then dropdock run\n"))
+    program = "dropdock" if path == default_path(os.environ).absolute() else f"dropdock --config {shlex.quote(str(path))}"
+    click.echo(clean(f"\nwritten: {path}\nnext: {program} doctor, then {program} run\n"))
     if answers.libraries and not no_scan:
         from .scan import show_scan
 

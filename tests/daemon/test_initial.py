@@ -143,7 +143,9 @@ def test_init_refuses_to_write_over_a_file(home, runner):
     again = runner.invoke(cli, ["init", "--yes"])
     assert again.exit_code == 1 and "is there already" in again.output
     assert path.read_text() == "hub: ~/mine\n"
-    assert runner.invoke(init, ["--yes", "--config", str(home / "other.yaml")]).exit_code == 0
+    assert "next: dropdock doctor, then dropdock run\n" in first.output
+    other = runner.invoke(init, ["--yes", "--config", str(home / "other.yaml")])
+    assert other.exit_code == 0 and f"then dropdock --config {home / 'other.yaml'} run\n" in other.output
     assert (home / "other.yaml").exists()
 
 
