@@ -212,22 +212,7 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     await captions.start()
     upkeep = Upkeep(house, intake, lanes, projection, recovery)
 
-    async def apply(config: Config) -> None:
-        """A checked configuration takes the place of the present one."""
-        await asyncio.to_thread(_make_folders, config)
-        await _remember_watches(house, config)
-        old, house.config = house.config, config
-        await intake.follow(old.watches)
-        await _forget_watches(house)
-        for name in await redecide(house):
-            intake.doubt(name, "its rules changed")
-        _set_up_logs(config)
-        crew.resize(config.lanes)
-        upkeep.follow()
-        lookups.follow()
-        projection.ask()
-
-    reloader = Reloader(house, apply, os.environ)
+    reloader = Reloader(house, _taking_over(house, intake, crew, upkeep, lookups, projection), os.environ)
     pulse = Pulse(house.store, lambda: running.tasks, intake.silent)
     control = running.control = Control(house, intake, conveyor, lanes, started, reloader, pulse, projection.ask)
     control.captioners = captioning.states
@@ -258,6 +243,29 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     await asyncio.to_thread(announce, running.url)
     _log.info("ready", url=running.url, watches=len(house.config.watches), data_dir=str(house.config.data_dir))
     return running
+
+
+def _taking_over(
+    house: House, intake: Intake, crew: Crew, upkeep: Upkeep, lookups: Lookups, projection: Projection
+) -> Callable[[Config], Coroutine[None, None, None]]:
+    """What a reload does once the configuration was checked."""
+
+    async def apply(config: Config) -> None:
+        """A checked configuration takes the place of the present one."""
+        await asyncio.to_thread(_make_folders, config)
+        await _remember_watches(house, config)
+        old, house.config = house.config, config
+        await intake.follow(old.watches)
+        await _forget_watches(house)
+        for name in await redecide(house):
+            intake.doubt(name, "its rules changed")
+        _set_up_logs(config)
+        crew.resize(config.lanes)
+        upkeep.follow()
+        lookups.follow()
+        projection.ask()
+
+    return apply
 
 
 def _work(house: House, blobs: Blobs, performer: Performer, reclassifier: Reclassifier, lookups: Lookups, texts: Texts) -> Run:

@@ -119,7 +119,7 @@ class Conveyor:
                     self._news.clear()
                     await self._news.wait()
             except Exception as error:  # noqa: BLE001
-                # one of the three broad excepts of the house: a surprise in one batch must not stop all that come after it;
+                # one of the broad excepts of the house: a surprise in one batch must not stop all that come after it;
                 # what it left undone is found again by the next rescan, since nothing of it was recorded
                 # (and what was only looked ahead at comes by again when it settles)
                 _log.exception("a batch could not be taken", units=[str(a.lead) for a in batch[:5]], count=len(batch))

@@ -85,7 +85,7 @@ class Lanes:
             try:
                 await self._attempt(job)
             except Exception as error:  # noqa: BLE001
-                # one of the three broad excepts of the house: whatever surprised us is this job's failed attempt
+                # one of the broad excepts of the house (a worker loop): whatever surprised us is this job's failed attempt
                 _log.exception("a job failed", job=job.id, title=job.title)
                 await self._failed(job, f"{type(error).__name__}: {error}")
             finally:

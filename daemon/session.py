@@ -254,7 +254,7 @@ class Session:
         try:
             await writer.write(group)
         except Exception as error:  # noqa: BLE001
-            # one of the three broad excepts of the house (the worker loop): a failed attempt of what was claimed and not finished
+            # one of the broad excepts of the house (a worker loop): a failed attempt of what was claimed and not finished
             _log.exception("captions failed", pictures=len(group))
             await writer.fail([(order.job, f"{type(error).__name__}: {error}") for order, _ in group])
         del self._answered[: len(group)]
