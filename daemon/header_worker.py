@@ -140,12 +140,22 @@ class Keeper:
         if late.is_set():
             self._end()
             raise OSError(errno.ETIMEDOUT, f"reading its header took more than {self._limits.wall:g} seconds")
-        return answer if answer.endswith(b"\n") else None
+        if answer.endswith(b"\n"):
+            return answer
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(5)  # its pipe closes a moment before it is gone
+        return None
 
     def _why_dead(self) -> bytes:
+        """Raises Refused for a header that ended it, OSError for somebody who did."""
         code = self._child.wait() if self._child is not None else 0
         if code == -getattr(signal, "SIGXCPU", 0):
             raise Refused(f"reading it took more than {self._limits.cpu} seconds of the processor")
+        if code in (
+            -getattr(signal, "SIGKILL", 0),
+            -signal.SIGTERM,
+        ):  # none of its limits ends it so: it was not the file's fault
+            raise OSError(errno.EINTR, "the process that read its header was killed from outside")
         raise Refused(f"the process that read it died of it (exit code {code})")
 
     def _end(self) -> None:

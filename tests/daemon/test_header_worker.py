@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import struct
+import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -151,6 +152,19 @@ def test_a_child_that_was_killed(tmp_path: Path, keeper: Keeper) -> None:
     assert keeper.pid is not None
     os.kill(keeper.pid, signal.SIGKILL)
     assert keeper.identify(path) == identify(path)
+
+
+@unix
+def test_whoever_kills_every_child_condemns_no_file(tmp_path: Path, keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of its own limits ends a child by SIGKILL: the file could not be read just now, which is no word on the file."""
+    code = "import os, signal, sys; sys.stdin.readline(); os.kill(os.getpid(), signal.SIGKILL)"
+    pipe = subprocess.PIPE
+    monkeypatch.setattr(
+        header_worker, "_start", lambda limits: subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe)
+    )
+    with pytest.raises(OSError, match="killed from outside") as caught:
+        keeper.identify(write_torch_zip(tmp_path / "x4.pth", stubs(TENSORS)))
+    assert caught.value.errno == errno.EINTR
 
 
 def test_the_door(tmp_path: Path) -> None:
