@@ -126,7 +126,7 @@ def _structure(header: Header) -> _Structure:
         beside = _best(ask("other", parts.whole)) or _first(ask("other", v) for v in without_prefix(parts.whole))
     if beside:
         return _Structure(beside.signature.type, beside, roles=beside.roles)
-    lora = read_layers(parts.whole.exact)
+    lora = read_layers(parts.whole)
     if lora:
         return _lora(lora, find("lora", Asked(lora.index, parts.whole, header.metadata)))
     return _model(parts, ask)

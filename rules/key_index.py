@@ -48,10 +48,15 @@ _BARE = dict.fromkeys(map(ord, "0123456789*"))
 _ANY_NUMBER = r"(?<![^.\n])(?:\d+|\*)(?![^.\n])"
 
 
+def without_numbers(name: str) -> str:
+    """A name without digits and `*`. Pure."""
+    return name.translate(_BARE)
+
+
 @functools.lru_cache(maxsize=8192)
 def bare(line: str) -> str:
-    """A line of the table (never a file's name, of which there is no end) without digits and `*`. Pure."""
-    return line.translate(_BARE)
+    """A line of the table without digits and `*`; kept, so never asked of a file's names, of which there is no end. Pure."""
+    return without_numbers(line)
 
 
 _BARE_SIDE = tuple(map(bare, _SIDE))
@@ -60,7 +65,7 @@ _BARE_SIDE = tuple(map(bare, _SIDE))
 def bare_names(names: Collection[str]) -> list[str]:
     """Each name without digits and `*`: what all blocks have in common, found in one go over all names. Pure."""
     found = "\n".join(names).translate(_BARE).split("\n")
-    return found if len(found) == len(names) else [name.translate(_BARE) for name in names]
+    return found if len(found) == len(names) else list(map(without_numbers, names))
 
 
 @functools.lru_cache(maxsize=8192)
@@ -75,8 +80,9 @@ class KeyIndex:
     def __init__(self, exact: Mapping[str, Tensor]) -> None:
         self._exact = exact
         self._groups: dict[str, list[str]] | None = None
-        self._text = ""
+        self._text = self._lines = ""
         self._told: dict[str, bool] = {}
+        self._fitting: dict[str, frozenset[Shape]] = {}
         self._blocks: dict[str, frozenset[int]] = {}
         self._shapes: frozenset[Shape] | None = None
 
@@ -100,6 +106,13 @@ class KeyIndex:
     def every_name(self) -> Collection[str]:
         """All keys."""
         return self._exact.keys()
+
+    def carrying(self, prefix: str) -> int:
+        """How many keys begin with `prefix`."""
+        if any("\n" in group for group in self.groups()):  # legal in a name, and never seen
+            return sum(name.startswith(prefix) for name in self._exact)
+        self._lines = self._lines or "\n" + "\n".join(self._exact)
+        return self._lines.count("\n" + prefix)
 
     def shape(self, name: str) -> Shape:
         """A key's shape."""
@@ -130,11 +143,14 @@ class KeyIndex:
         names = chain.from_iterable(self.names(group) for group in self.groups() if short in group)
         return any(map(numbered(text).search, names)) if "*" in text else any(text in name for name in names)
 
-    def shapes(self, pattern: str) -> Iterable[Shape]:
-        """Shapes of the keys that `pattern` names; `**` names all."""
+    def shapes(self, pattern: str) -> Collection[Shape]:
+        """Shapes of the keys that `pattern` names, each once; `**` names all."""
         if pattern == "**":
             return self.every_shape()
-        return map(self.shape, self._matching(pattern) if "*" in pattern else self.present({pattern}))
+        if pattern not in self._fitting:
+            names = self._matching(pattern) if "*" in pattern else self.present({pattern})
+            self._fitting[pattern] = frozenset(map(self.shape, names))
+        return self._fitting[pattern]
 
     def every_shape(self) -> frozenset[Shape]:
         """The shapes that occur, each once."""
@@ -147,7 +163,8 @@ class KeyIndex:
         if prefix not in self._blocks:
             size, start = len(prefix), bare(prefix)
             names = chain.from_iterable(self.names(group) for group in self.groups() if group.startswith(start))
-            found = {n[size : size + 8].partition(".")[0] for n in names if n.startswith(prefix)}
+            ends = {n[size : size + 7] for n in names if n.startswith(prefix)}  # many names, few numbers
+            found = {end.partition(".")[0] for end in ends}
             self._blocks[prefix] = frozenset(int(f) for f in found if f.isdecimal() and len(f) < 7)
         return self._blocks[prefix]
 
@@ -161,7 +178,7 @@ class Under(KeyIndex):
         super().__init__({})
 
     def __len__(self) -> int:
-        return ("\n" + "\n".join(self._base.exact)).count("\n" + self._prefix)
+        return self._base.carrying(self._prefix)
 
     @property
     def exact(self) -> Mapping[str, Tensor]:

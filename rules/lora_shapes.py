@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import repeat
 from math import isqrt, prod
 
 from .header import Shape, Tensor
-from .key_index import KeyIndex
+from .key_index import KeyIndex, without_numbers
 
-SAMPLE = 64  # names that are looked at before all are
 ENOUGH = 0.85  # share of a file's tensors that must be low-rank parts
 Roles = dict[str, Shape]
 
@@ -43,6 +43,7 @@ _TEXT = dict((
 ))  # fmt: skip
 _TRAINERS = ("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_", "lora_te3_", "lora_transformer_", "lora_prior_", "lycoris_")
 _WRAPPERS = re.compile(r"(^|\.)(?:_orig_mod|module)\.")  # torch.compile's and DataParallel's names for what they wrap
+_ENDS = frozenset(map(without_numbers, (*ROLES, "down", "up")))
 _PREFIX = re.compile("|".join(re.escape(p) for p in (*_TEXT, *PREFIXES)))
 
 
@@ -67,21 +68,15 @@ def named_as_lora(tensors: Mapping[str, Tensor]) -> bool:
     return bool(names) and all(n.startswith(_TRAINERS) for n in names[:: max(1, len(names) // 16)])
 
 
-def read_layers(tensors: Mapping[str, Tensor]) -> LoraLayers | None:
+def read_layers(keys: KeyIndex) -> LoraLayers | None:
     """The patched layers of a LoRA; None when the file is none. Pure."""
-    names = list(tensors)
-    sample = names[:: max(1, len(names) // SAMPLE) | 1]  # odd, lest a format of two or four tensors a layer be seen from one side
-    if not any(role for _, role in map(split_key, sample)):
-        return None  # of a LoRA at least a third would have one
-    layers: dict[str, Roles] = {}
+    tensors, layers = keys.exact, dict[str, Roles]()
     parts = bundled = 0
-    for key, (_, shape) in tensors.items():
-        layer, role = split_key(key)
-        if role:
-            layers.setdefault(layer, {})[role] = shape
-            parts += 1
-        elif key.startswith("bundle_emb."):
-            bundled += 1  # an embedding that travels with the LoRA
+    for short, names in keys.groups().items():
+        taken = _take(names, tensors, layers) if _may_be_part(short) else 0
+        parts += taken
+        if short.startswith("bundle_emb."):
+            bundled += len(names) - taken  # an embedding that travels with the LoRA
     _join_ia3(layers, tensors)
     whole = len(tensors) - bundled
     share = (parts + sum("ia3w" in r for r in layers.values())) / whole if whole else 0.0
@@ -91,6 +86,31 @@ def read_layers(tensors: Mapping[str, Tensor]) -> LoraLayers | None:
     index = KeyIndex({fold(name): ("", shape_of(roles)) for name, roles in layers.items()})
     form = format_of(layers, share)
     return LoraLayers(index, form, share, form.startswith(("lokr", "oft", "ia3", "full")), form.startswith(("oft", "ia3")))
+
+
+def _may_be_part(short: str) -> bool:
+    """May names that are so without their numbers have a role? Nearly all that may not are known by their end. Pure."""
+    end = short.removesuffix(".weight").removesuffix(".bias").removesuffix(".default")
+    return end.rpartition(".")[2] in _ENDS
+
+
+def _take(names: list[str], tensors: Mapping[str, Tensor], layers: dict[str, Roles]) -> int:
+    """Put names that differ by their numbers alone into `layers`; how many of them have a role.
+
+    Where the role's own numbers are the same in all, the first name tells the others' role, and what is before it is the layer.
+    """
+    layer, role = split_key(names[0])
+    tail = names[0][len(layer) :]
+    if role and names[0].startswith(layer) and all(map(str.endswith, names, repeat(tail))):
+        size = -len(tail)
+        for name in names:
+            layers.setdefault(name[:size], {})[role] = tensors[name][1]
+        return len(names)
+    split = [(name, *split_key(name)) for name in names]
+    for name, layer, role in split:
+        if role:
+            layers.setdefault(layer, {})[role] = tensors[name][1]
+    return sum(bool(role) for _, _, role in split)
 
 
 def as_layers(tensors: Mapping[str, Tensor]) -> KeyIndex:

@@ -24,9 +24,9 @@ def precision_of(header: Header) -> str | None:
     said = header.metadata.get("general.file_type", "")
     if header.container == "gguf" and said.isdecimal() and int(said) in FILE_TYPES:
         return FILE_TYPES[int(said)]
-    elements: dict[str, int] = {}
-    for dtype, shape in header.tensors.values():
-        elements[dtype] = elements.get(dtype, 0) + prod(shape)
+    elements = dict.fromkeys([dtype for dtype, _ in header.tensors.values()], 0)
+    for dtype, shape in header.tensors.values() if len(elements) > 1 else ():
+        elements[dtype] += prod(shape)
     if not elements:
         return None
     most = max(elements, key=lambda d: elements[d])

@@ -125,7 +125,7 @@ def test_members_of_a_group() -> None:
 )
 def test_shape_of_the_patched_layer(parts: dict[str, tuple[int, ...]], shape: tuple[int, int]) -> None:
     """In every format the pair's shapes give the layer's, and the layer's path loses the trainer's prefix."""
-    found = read_layers({f"lora_unet_blocks_1_x.{suffix}": ("F16", s) for suffix, s in parts.items()})
+    found = read_layers(KeyIndex({f"lora_unet_blocks_1_x.{suffix}": ("F16", s) for suffix, s in parts.items()}))
     assert found is not None
     assert found.index.exact["blocks.1.x"][1] == shape
 
@@ -133,7 +133,7 @@ def test_shape_of_the_patched_layer(parts: dict[str, tuple[int, ...]], shape: tu
 def test_stray_pairs_make_no_lora() -> None:
     """A checkpoint with a few left-over LoRA keys is no LoRA."""
     stray = {"lora_unet_x.lora_down.weight": ("F16", (4, 8)), "lora_unet_x.lora_up.weight": ("F16", (8, 4))}
-    assert read_layers({**{f"w{i}": ("F16", (8, 8)) for i in range(8)}, **stray}) is None
+    assert read_layers(KeyIndex({**{f"w{i}": ("F16", (8, 8)) for i in range(8)}, **stray})) is None
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from dropdock.rules.classify import classify
 from dropdock.rules.header import Header, Tensor
+from dropdock.rules.key_index import KeyIndex
 from dropdock.rules.lora_shapes import read_layers
 from dropdock.rules.signatures import LIKELY
 from model_files import load_corpus
@@ -75,7 +76,7 @@ def test_one_shard_of_several() -> None:
 )
 def test_formats_that_tell_one_side(parts: dict[str, tuple[int, ...]], shape: tuple[int, int]) -> None:
     """BOFT, OFT as PEFT writes it, and IA3 tell one side of the layer; the other stays 0."""
-    found = read_layers({f"lora_unet_blocks_1_x.{suffix}": ("F16", s) for suffix, s in parts.items()})
+    found = read_layers(KeyIndex({f"lora_unet_blocks_1_x.{suffix}": ("F16", s) for suffix, s in parts.items()}))
     assert found is not None
     assert found.halved
     assert found.index.exact["blocks.1.x"][1] == shape
