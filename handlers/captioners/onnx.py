@@ -7,6 +7,7 @@ picture is tagged with does not depend on what else is in its batch; a picture t
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import warnings
@@ -32,6 +33,7 @@ CPU_BATCH, CARD_BATCH = 2, 8  # a batch buys nothing on a CPU and costs 150 MB a
 POLL = 0.01  # seconds between looks for new pictures while others are worked on
 MOST_DECODERS = 12
 NOTHING = "no tag is above its threshold"
+NO_NUMBERS = "the model's scores for it are no numbers (a half-precision model that overflows?)"
 
 
 class Onnx:
@@ -50,6 +52,8 @@ class Onnx:
         )
         on_card = self.device.startswith("CUDA")
         self._batch = int(number(options, "batch", 0)) or (CARD_BATCH if on_card else CPU_BATCH)
+        frozen = max(net.frozen for net in self._nets)
+        self._batch += -self._batch % (frozen or 1)  # a frozen batch costs the same when it is half empty
         self._rounded, self._errors = on_card, (*errors_of(ort), MemoryError, RuntimeError, ValueError)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._decoders = min(MOST_DECODERS, cores + 1)
@@ -121,6 +125,8 @@ class Onnx:
         if scored.error:
             return Answer(error=scored.error)
         picture, quality = scored.item.picture, scored.item.quality
+        if any(not (scores.max(initial=0.0) < math.inf) for scores in scored.scores):
+            return Answer(error=NO_NUMBERS, quality=quality)
         tags = self._tagger.tags(scored.scores)
         caption = finish(written(tags), picture.style.over(self._style), True, picture.existing)
         return Answer(caption, quality=quality) if caption else Answer(error=NOTHING, quality=quality)
@@ -177,8 +183,7 @@ def _nets(options: Options) -> tuple[list[Net], str]:
 def _model(net: Net, spec: tuple[str, dict[str, float]], options: Options) -> Model:
     """A net's names and thresholds. Raises Unfit where it gives more or fewer scores than have names."""
     vocabulary = read(net.labels)
-    if net.width and net.width != len(vocabulary.names):
-        raise Unfit(f"{net.entry.name} gives {net.width} scores and {net.labels.name} names {len(vocabulary.names)}")
+    net.fit(len(vocabulary.names))
     asked = {name: float(value) for name, _, value in (item.partition(PAIR) for item in texts(options, "thresholds"))}
     for category in ("general", "character"):
         value = number(options, category, -1.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -21,6 +22,14 @@ MODELS = ("model.onnx", "model_optimized.onnx")
 LABELS = ("selected_tags.csv", "tag_mapping.json", "model_vocabulary.json", "tags.json", "top_tags.txt")
 OWN = "dropdock.yaml"
 WD = {"general": 0.35, "character": 0.85}
+WORDS = {
+    "layout": ("nhwc", "nchw"), "order": ("bgr", "rgb"), "fit": ("pad", "stretch"), "resample": ("bicubic", "bilinear", "lanczos"),
+    "activation": ("none", "sigmoid", "auto"),
+}  # fmt: skip
+KEYS = (
+    "repo", "revision", "folder", "files", "labels", "side", *WORDS, "pad", "scale", "mean", "std", "output", "thresholds", "generation",
+    "licence", "gated", "mb",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,7 @@ def entries() -> Mapping[str, Entry]:
 def entry(name: str, given: Mapping[str, object]) -> Entry:
     """An entry from the table's keys. Raises NoSuchTagger naming what is not as it should be."""
     try:
+        _checked(given)
         shape = Shape(
             int(str(given.get("side", 0))),
             str(given.get("layout", "nhwc")),
@@ -90,6 +100,18 @@ def entry(name: str, given: Mapping[str, object]) -> Entry:
         )
     except (ValueError, TypeError) as error:
         raise NoSuchTagger(f"the description of {name} does not read: {error}") from None
+
+
+def _checked(given: Mapping[str, object]) -> None:
+    """Raises ValueError for a key or a word that means nothing: a slip would only show as wrong tags."""
+    if unknown := [str(key) for key in given if key not in KEYS]:
+        raise ValueError(f"{', '.join(unknown)} is none of {', '.join(KEYS)}")
+    for key, words in WORDS.items():
+        if key in given and given[key] not in words:
+            raise ValueError(f"{key} is {' or '.join(words)}, not {given[key]}")
+    numbers = [float(str(given.get("scale", 1.0))), *_three(given.get("std", (1.0, 1.0, 1.0)))]
+    if not all(0 < number < math.inf for number in numbers):
+        raise ValueError("scale and std are above 0")
 
 
 def _colour(value: object) -> tuple[int, int, int]:

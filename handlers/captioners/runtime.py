@@ -134,20 +134,32 @@ def errors_of(ort: ModuleType) -> tuple[type[Exception], ...]:
 
 
 class Net:
-    """One model on a device. `frozen`: the batch it always wants, 0 for any; `width`: how many scores it gives, 0 where unknown."""
+    """One model on a device. `frozen`: the batch it always wants, 0 for any."""
 
     def __init__(self, weights: Weights, session: Session) -> None:
-        inputs, outputs = session.get_inputs(), {port.name: port for port in session.get_outputs()}
+        inputs = session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4:
             raise Unfit(f"{weights.model} is no tagger: it wants {[(port.name, port.shape) for port in inputs]}")
         self.entry, self.shape = _seen(weights, inputs[0].shape)
         self.labels = weights.labels
         batch = inputs[0].shape[0]
         self.frozen = batch if isinstance(batch, int) and batch > 0 else 0
+        if inputs[0].type not in ("tensor(float)", "tensor(float16)"):
+            raise Unfit(f"{weights.model} is no tagger: its pixels are {inputs[0].type}, not float")
         self._session, self._input, self._half = session, inputs[0].name, inputs[0].type == "tensor(float16)"
-        self._output = self.entry.output if self.entry.output in outputs else list(outputs)[-1]
-        shape = outputs[self._output].shape
-        self.width = shape[-1] if shape and isinstance(shape[-1], int) else 0
+        self._outputs = {port.name: _width(port) for port in session.get_outputs()}
+        self._output = self.entry.output if self.entry.output in self._outputs else list(self._outputs)[-1]
+        self._named = self._output == self.entry.output
+
+    def fit(self, names: int) -> None:
+        """Take the output that has so many scores: the one the table names, else the last of them. Raises Unfit where there is none."""
+        fitting = [name for name, width in self._outputs.items() if width in (names, 0)]
+        sure = [name for name in fitting if self._outputs[name]] or fitting
+        if not self._named and sure:
+            self._output = sure[-1]
+        if self._output not in fitting:
+            given = self._outputs[self._output]
+            raise Unfit(f"{self.entry.name} gives {given} scores and {self.labels.name} names {names}")
 
     def scores(self, rows: Floats) -> Floats:
         """Probabilities, a row for each of `rows`; a frozen batch is filled up. Raises what the runtime raises."""
@@ -174,6 +186,12 @@ class Net:
             return found
         sigmoid: Floats = (0.5 * np.tanh(0.5 * found) + 0.5).astype(np.float32, copy=False)  # in the form that does not overflow
         return sigmoid
+
+
+def _width(port: Port) -> int:
+    """How many scores an output gives, 0 where the graph does not say."""
+    last = port.shape[-1] if port.shape else 0
+    return last if isinstance(last, int) and last > 0 else 0
 
 
 def _seen(weights: Weights, shape: Sequence[int | str | None]) -> tuple[Entry, Shape]:

@@ -5,9 +5,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from dropdock.handlers.captioners import news, runtime
-from dropdock.handlers.captioners.onnx import NOTHING, Onnx
+from dropdock.handlers.captioners.onnx import NO_NUMBERS, NOTHING, Onnx
 from dropdock.handlers.captioners.options import model_spec
 from dropdock.handlers.captioners.protocol import Answer, Fixed, Picture
 from dropdock.handlers.captioners.runtime import Unfit, opened, wanted
@@ -292,6 +293,63 @@ def test_what_is_wrong_with_a_model_is_one_line(tmp_path):
     (folder / "selected_tags.csv").unlink()
     with pytest.raises(NoWeights, match=r"selected_tags\.csv is missing"):
         Onnx({"models": (str(folder),)})
+
+
+def _changed(folder: Path, change) -> Path:
+    """The folder's model, changed."""
+    model = onnx.load(folder / "model.onnx")
+    change(model.graph)
+    onnx.save(model, folder / "model.onnx")
+    return folder
+
+
+def test_of_several_outputs_the_one_with_a_score_for_each_name_is_read(tmp_path, scene):
+    """An embedding beside the scores, before or behind them, is not taken for them."""
+
+    def embedded(graph, last=True):
+        graph.node.append(onnx.helper.make_node("ReduceMean", ["input"], ["embedding"], axes=[1, 2], keepdims=0))
+        ports = [onnx.helper.make_tensor_value_info("embedding", onnx.TensorProto.FLOAT, ["batch", 3]), *graph.output]
+        del graph.output[:]
+        graph.output.extend(ports[::-1] if last else ports)
+
+    want = tags(Onnx({"models": (str(tagger(tmp_path / "m")),)}), scene)
+    for name, last in (("behind", True), ("before", False)):
+        folder = _changed(tagger(tmp_path / name), lambda graph, last=last: embedded(graph, last))
+        assert tags(Onnx({"models": (str(folder),)}), scene) == want
+
+
+def test_pixels_of_another_type_are_refused_at_once(tmp_path):
+    """Not picture by picture."""
+
+    def bytes_wanted(graph):
+        graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+        next(node for node in graph.node if "input" in node.input).input[0] = "floats"
+        graph.node.insert(0, onnx.helper.make_node("Cast", ["input"], ["floats"], to=onnx.TensorProto.FLOAT))
+
+    with pytest.raises(Unfit, match=r"its pixels are tensor\(uint8\), not float"):
+        Onnx({"models": (str(_changed(tagger(tmp_path / "m"), bytes_wanted)),)})
+
+
+def test_scores_that_are_no_numbers_are_an_error_that_says_so(tmp_path, scene):
+    """As of a half-precision model that overflows."""
+
+    def overflows(graph):
+        next(node for node in graph.node if node.output[0] == "output").output[0] = "scores"
+        graph.initializer.append(onnx.numpy_helper.from_array(np.array(np.nan, np.float32), "nan"))
+        graph.node.append(onnx.helper.make_node("Add", ["scores", "nan"], ["output"]))
+
+    captioner = Onnx({"models": (str(_changed(tagger(tmp_path / "m"), overflows)),)})
+    assert ask(captioner, scene)[0].error == NO_NUMBERS
+
+
+def test_a_frozen_batch_is_filled(tmp_path, scene, monkeypatch):
+    """A model that always runs four at once is given four where there are four."""
+    captioner, sizes = Onnx({"models": (str(tagger(tmp_path / "m", batch=4)),)}), []
+    scores = runtime.Net.scores
+    monkeypatch.setattr(runtime.Net, "scores", lambda net, rows: sizes.append(len(rows)) or scores(net, rows))
+    assert all(answer.text for answer in ask(captioner, *[scene] * 40).values())
+    assert sum(sizes) == 40
+    assert max(sizes) == 4
 
 
 def test_a_missing_runtime_says_how_it_is_installed(tmp_path, monkeypatch):

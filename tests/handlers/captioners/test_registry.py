@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import dropdock
+import pytest
 from dropdock.daemon.config import ConfigError, read
-from dropdock.handlers.captioners.registry import entries
+from dropdock.handlers.captioners.registry import NoSuchTagger, entries, entry
 
 ROOT = Path(dropdock.__file__).parent
 PAGE = (ROOT / "docs" / "captions.md").read_text("utf-8")
@@ -57,3 +58,17 @@ def test_mistakes_are_named():
     assert "expected numbers by name" in mistakes("{engine: onnx, models: [a/b], thresholds: 3}")[0]
     assert "expected at most 1" in mistakes("{engine: onnx, models: [a/b], general: 35}")[0]
     assert "expected texts by name" in mistakes("{engine: simple, text: a, replace: [x]}")[0]
+
+
+def test_a_folders_own_description_is_held_to_its_words():
+    """A slip would show as nothing but wrong tags."""
+    for given, said in (
+        ({"sidee": 448}, "sidee is none of"),
+        ({"order": "grb"}, "order is bgr or rgb, not grb"),
+        ({"fit": "crop"}, "fit is pad or stretch"),
+        ({"activation": "softmax"}, "activation is none or sigmoid or auto"),
+        ({"std": [0, 0, 0]}, "scale and std are above 0"),
+        ({"scale": "nan"}, "scale and std are above 0"),
+    ):
+        with pytest.raises(NoSuchTagger, match=said):
+            entry("mine", given)
