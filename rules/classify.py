@@ -18,8 +18,9 @@ from .header import Header
 from .key_index import KeyIndex, Parts, at_anchor, split, without_prefix
 from .lora_shapes import LoraLayers, as_layers, named_as_lora, read_layers
 from .precision import precision_of
+from .predicates import Asked
 from .recent import Recent
-from .signatures import LIKELY, SURE, Asked, Match, find
+from .signatures import LIKELY, SURE, Match, find
 from .terms import Evidence, ModelFacts
 
 AskFor = Callable[[str, KeyIndex], tuple[Match, ...]]

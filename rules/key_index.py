@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 
 from .header import Shape, Tensor
 
@@ -80,7 +80,7 @@ class KeyIndex:
     def __init__(self, exact: Mapping[str, Tensor]) -> None:
         self._exact = exact
         self._groups: dict[str, list[str]] | None = None
-        self._text = self._lines = ""
+        self._text = ""
         self._told: dict[str, bool] = {}
         self._fitting: dict[str, frozenset[Shape]] = {}
         self._blocks: dict[str, frozenset[int]] = {}
@@ -109,10 +109,8 @@ class KeyIndex:
 
     def carrying(self, prefix: str) -> int:
         """How many keys begin with `prefix`."""
-        if any("\n" in group for group in self.groups()):  # legal in a name, and never seen
-            return sum(name.startswith(prefix) for name in self._exact)
-        self._lines = self._lines or "\n" + "\n".join(self._exact)
-        return self._lines.count("\n" + prefix)
+        groups, short = self.groups(), bare(prefix)
+        return sum(sum(map(str.startswith, groups[g], repeat(prefix))) for g in groups if g.startswith(short))
 
     def shape(self, name: str) -> Shape:
         """A key's shape."""
@@ -173,9 +171,9 @@ class Under(KeyIndex):
     """The keys of another index that begin with a prefix, without it: nothing is copied before somebody wants it all."""
 
     def __init__(self, base: KeyIndex, prefix: str) -> None:
-        self._base: KeyIndex = base._base if isinstance(base, Under) else base
-        self._prefix = base._prefix + prefix if isinstance(base, Under) else prefix
         super().__init__({})
+        self._base: KeyIndex = base._base if isinstance(base, Under) else base
+        self._prefix: str = base._prefix + prefix if isinstance(base, Under) else prefix
 
     def __len__(self) -> int:
         return self._base.carrying(self._prefix)
@@ -206,6 +204,9 @@ class Under(KeyIndex):
 
     def present(self, keys: Set[str]) -> Collection[str]:
         return [key for key in keys if self._prefix + key in self._base.exact]
+
+    def blocks(self, prefix: str) -> frozenset[int]:
+        return self._base.blocks(self._prefix + prefix)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,8 @@ PhotoMaker files carry some); the patched layer's [out, in] follows from the pai
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from itertools import repeat
 from math import isqrt, prod
 
 from .header import Shape, Tensor
@@ -77,14 +76,14 @@ def read_layers(keys: KeyIndex) -> LoraLayers | None:
         parts += taken
         if short.startswith("bundle_emb."):
             bundled += len(names) - taken  # an embedding that travels with the LoRA
-    _join_ia3(layers, tensors)
+    roles = set[str]().union(*layers.values())
+    parts += _join_ia3(layers, tensors) if "ia3" in roles else 0
     whole = len(tensors) - bundled
-    share = (parts + sum("ia3w" in r for r in layers.values())) / whole if whole else 0.0
-    low_rank = sum(1 for roles in layers.values() if not roles.keys() <= {"alpha", "scalar"})
-    if share < ENOUGH or not low_rank:
+    share = parts / whole if whole else 0.0
+    if share < ENOUGH or roles <= {"alpha", "scalar"}:
         return None
     index = KeyIndex({fold(name): ("", shape_of(roles)) for name, roles in layers.items()})
-    form = format_of(layers, share)
+    form = format_of(layers, roles, share)
     return LoraLayers(index, form, share, form.startswith(("lokr", "oft", "ia3", "full")), form.startswith(("oft", "ia3")))
 
 
@@ -97,20 +96,25 @@ def _may_be_part(short: str) -> bool:
 def _take(names: list[str], tensors: Mapping[str, Tensor], layers: dict[str, Roles]) -> int:
     """Put names that differ by their numbers alone into `layers`; how many of them have a role.
 
-    Where the role's own numbers are the same in all, the first name tells the others' role, and what is before it is the layer.
+    The first name tells the role of all that end as it does, and what stands before that end is the layer.
     """
-    layer, role = split_key(names[0])
-    tail = names[0][len(layer) :]
-    if role and names[0].startswith(layer) and all(map(str.endswith, names, repeat(tail))):
-        size = -len(tail)
-        for name in names:
-            layers.setdefault(name[:size], {})[role] = tensors[name][1]
-        return len(names)
-    split = [(name, *split_key(name)) for name in names]
-    for name, layer, role in split:
+    taken, rest = 0, names
+    while rest:
+        layer, role = split_key(rest[0])
+        tail = rest[0][len(layer) :]
+        if not role or not rest[0].startswith(layer):
+            break  # a role hangs on a number (a1), or the layer is called otherwise than in the file (XLabs): one by one
+        alike = [name for name in rest if name.endswith(tail)]
+        for name in alike:
+            layers.setdefault(name[: -len(tail)], {})[role] = tensors[name][1]
+        taken += len(alike)
+        rest = [name for name in rest if not name.endswith(tail)] if len(alike) < len(rest) else []
+    for name in rest:
+        layer, role = split_key(name)
         if role:
             layers.setdefault(layer, {})[role] = tensors[name][1]
-    return sum(bool(role) for _, _, role in split)
+            taken += 1
+    return taken
 
 
 def as_layers(tensors: Mapping[str, Tensor]) -> KeyIndex:
@@ -153,11 +157,12 @@ def _named_lora(head: str, role: str) -> tuple[str, str]:
     return "", ""
 
 
-def _join_ia3(layers: dict[str, Roles], tensors: Mapping[str, Tensor]) -> None:
-    """IA3 keeps its vector under plain `.weight`; `.on_input` beside it is what tells."""
-    for layer, roles in layers.items():
-        if "ia3" in roles and layer + ".weight" in tensors:
-            roles["ia3w"] = tensors[layer + ".weight"][1]
+def _join_ia3(layers: dict[str, Roles], tensors: Mapping[str, Tensor]) -> int:
+    """IA3 keeps its vector under plain `.weight`; `.on_input` beside it is what tells. How many there are."""
+    found = [layer for layer, roles in layers.items() if "ia3" in roles and layer + ".weight" in tensors]
+    for layer in found:
+        layers[layer]["ia3w"] = tensors[layer + ".weight"][1]
+    return len(found)
 
 
 def fold(layer: str) -> str:
@@ -220,9 +225,8 @@ def _at(shape: Shape | None, side: int) -> int:
     return shape[side] if shape is not None and len(shape) > side else 0
 
 
-def format_of(layers: Mapping[str, Roles], share: float) -> str:
-    """The format's name in the vocabulary of docs/models.md. Pure."""
-    roles: set[str] = set().union(*layers.values())
+def format_of(layers: Mapping[str, Roles], roles: Set[str], share: float) -> str:
+    """The format's name in the vocabulary of docs/models.md; `roles` are those of all layers. Pure."""
     first = next(iter(layers), "")
     dora = "+dora" if "dora" in roles else ""
     if roles & {"k1", "k1a", "k2"}:

@@ -201,13 +201,15 @@ class _Turned:
 @functools.cache
 def _turned(part: str) -> _Turned:
     rows = table(part)
-    tables: tuple[dict[str, tuple[int, ...]], ...] = ({}, {}, {})
+    keys, shorts, texts = dict[str, tuple[int, ...]](), dict[str, tuple[int, ...]](), dict[str, tuple[int, ...]]()
     for number, row in enumerate(rows):
         first = row.all[0]
-        for names, to in zip((first.keys, first.shorts, first.texts) if not first.others else (), tables, strict=False):
+        for names, to in zip(
+            (first.keys, first.shorts, first.texts) if not first.others else (), (keys, shorts, texts), strict=False
+        ):
             for name in names:
                 to[name] = (*to.get(name, ()), number)
-    return _Turned(rows, *tables, tuple(n for n, row in enumerate(rows) if row.all[0].others))
+    return _Turned(rows, keys, shorts, texts, tuple(n for n, row in enumerate(rows) if row.all[0].others))
 
 
 def find(part: str, asked: Asked) -> tuple[Match, ...]:
