@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from ..handlers import caption, disk
 from ..handlers.captioners.protocol import Answer, Picture
 from ..rules.captions import Quality
-from ..rules.terms import Job, JobState, Outcome, Prepared, Status
+from ..rules.terms import End, Job, JobState, Outcome, Prepared, Status
 from ..store import history, jobs, orders, quality
 from ..store.orders import Asked
 from ..store.runs import MEASURE
@@ -84,11 +85,9 @@ class Writer:
         good = [(o, a, n) for o, a, n in wanted if not _useless(o, a)]
         if good:
             staged = await asyncio.to_thread(disk.own_folder, self._house.config.datasets, "staging", self._house.token())
-            try:
-                prepared = await self._prepare(good, staged)
-                await self._carry_out([(o, a, p) for (o, a, _), p in zip(good, prepared, strict=True)])
-            finally:
-                await asyncio.to_thread(disk.clear, staged)
+            prepared = await self._prepare(good, staged)
+            await self._carry_out([(o, a, p) for (o, a, _), p in zip(good, prepared, strict=True)])
+            await asyncio.to_thread(disk.clear, staged)  # not after a surprise: open intents need it until the next start
 
     async def fail(self, failed: Sequence[tuple[Job, str]], retry: bool = True) -> None:
         """Failed attempts, each with its reason."""
@@ -118,12 +117,20 @@ class Writer:
                         a.ours,
                         a.beside,
                         a.overwrite,
+                        a.edited,
                     )
                 )
         if written:
-            for n, prepared in zip(places, await asyncio.to_thread(caption.prepare, written, staged), strict=True):
+            trash = self._trash() if any(w.over for w in written) else None
+            for n, prepared in zip(places, await asyncio.to_thread(caption.prepare, written, staged, trash), strict=True):
                 found[n] = prepared
         return found
+
+    def _trash(self) -> caption.Trash:
+        """Where texts by hand go that a person wants replaced."""
+        house, now = self._house, self._house.store.now()
+        day = time.strftime("%Y-%m-%d", time.gmtime(now))
+        return caption.Trash(house.config.datasets / disk.OWN / End.TRASH / f"{day}-{house.token()}", now + house.config.trash)
 
     async def _carry_out(self, batch: Sequence[tuple[Order, Answer, Prepared]]) -> None:
         """Journal, move and record each text. A text that somebody put in our way first is recorded as theirs by the next look."""
@@ -201,12 +208,11 @@ def _carry_out_each(batch: Sequence[Prepared]) -> list[Exception | None]:
 
 
 def _carried_out(prepared: Prepared) -> Exception | None:
-    if prepared.moves and all(move.over and not os.path.lexists(move.src) for move in prepared.moves):
-        for move in prepared.moves:
-            disk.sync_folder(move.dst.parent)
-        return None
+    made = [move for move in prepared.moves if move.over and not os.path.lexists(move.src)]
+    for move in made:
+        disk.sync_folder(move.dst.parent)
     try:
-        disk.carry_out(prepared.moves)
+        disk.carry_out([move for move in prepared.moves if move not in made])
     except (disk.Taken, disk.Changed, OSError) as error:
         return error
     return None

@@ -6,8 +6,9 @@ import pytest
 from captions_made import home_of, odd_engine, take, texts
 from dropdock.handlers import disk
 from dropdock.rules.terms import Lane
-from dropdock.store import datasets, history, jobs
+from dropdock.store import datasets, history, jobs, runs
 from dropdock.store.jobs import NewJob
+from dropdock.store.runs import NewRun
 from house_made import Killed, opened
 from odd import use_odd_workers
 from pictures_made import picture
@@ -154,7 +155,6 @@ async def test_killed_while_texts_are_written_the_next_start_ends_the_same(tmp_p
 
         with monkeypatch.context() as patch:
             patch.setattr(disk, "carry_out", dying)
-            patch.setattr(disk, "clear", lambda folder: None)  # the dead clear nothing
             with pytest.raises(Killed):
                 await house.work(Lane.CAPTION)
         assert len(await house.store.read(history.intents)) == 2
@@ -181,3 +181,40 @@ async def test_a_stopping_daemon_gives_its_pictures_back(tmp_path, monkeypatch):
         await house.dismiss()
         found = await house.store.read(jobs.listing, lane="caption")
         assert [(str(j.state), j.attempts) for j in found] == [("queued", 0)] * 2
+
+
+async def test_a_surprise_while_a_text_is_replaced_leaves_what_recovery_needs(tmp_path, monkeypatch):
+    """The new text waits in staging: the next start puts it there, and the stamp that is kept is the file's."""
+    home = home_of(tmp_path)
+
+    def surprised(moves, again=False):
+        raise Killed
+
+    async with opened(home) as house:
+        await take(house, {"a.png": picture(1, (64, 64))})
+        await house.work(Lane.CAPTION)
+        payload = {"dataset": "cats", "rel": "a.png", "captioner": "text", "set": "main", "only": "all"}
+        await house.store.enqueue(NewJob("k", Lane.CAPTION, "caption", payload))
+        with monkeypatch.context() as patch:
+            patch.setattr(disk, "carry_out", surprised)
+            with pytest.raises(Killed):
+                await house.work(Lane.CAPTION)
+    async with opened(home) as house:
+        await house.work(Lane.CAPTION)
+        kept = await house.store.read(datasets.sidecar, "cats", "a.png")
+        assert kept == disk.stamp(home.datasets / "cats/a.txt") and home.staging_left() == []
+
+
+async def test_a_text_by_hand_that_is_replaced_is_kept_in_the_trash(tmp_path):
+    """Somebody asked for just that; what they wrote is not lost for it."""
+    home = home_of(tmp_path)
+    async with opened(home) as house:
+        await take(house, {"a.png": picture(1, (64, 64)), "a.txt": b"my own words", "b.png": picture(2, (64, 64))})
+        await house.work(Lane.CAPTION)
+        wish = NewRun("cats", "text", "main", "all", overwrite=True)
+        run = await house.store.read(runs.get, await house.store.write(runs.create, wish, 2, 1.0))
+        await house.store.write(runs.feed, run, await house.store.read(runs.next_pictures, run, 10), True, 1.0)
+        await house.work(Lane.CAPTION)
+        assert texts(home) == {"a.txt": "a text\n", "b.txt": "a text\n"}
+        (kept,) = [row for row in await house.store.read(history.kept_aside) if row.path.suffix == ".txt"]
+        assert kept.path.read_text() == "my own words" and home.staging_left() == []
