@@ -166,6 +166,7 @@ def item(r: ItemRow) -> View:
         "flags": r.flags,
         "origin": r.origin,
         "added": r.added,
+        "verified": r.verified,
         "caption": r.caption,
         "source": r.source,
         "captioner": r.captioner,

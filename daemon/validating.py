@@ -1,7 +1,7 @@
 """Validating a dataset for training: its pictures as they lie on the disk, and its texts, held against what trainers want.
 
-Implements api.validation.Validator. What must hold: nothing is changed; a picture that cannot be read is a finding and hinders no other;
-files are looked at in a thread, a few at a time.
+Implements api.validation.Validator. What must hold: nothing is changed (only when pictures were last seen sound is kept); a picture
+that cannot be read is a finding and hinders no other; files are looked at in a thread, a few at a time.
 """
 
 from __future__ import annotations
@@ -37,12 +37,14 @@ class Validating:
         rows = await self._house.store.read(_pictures, wish.dataset, wish.set)
         looked: list[Looked] = []
         told = time.monotonic()
+        at = self._house.store.now()
         yield {"looked": 0, "pictures": len(rows)}
         for first in range(0, len(rows), PORTION):
             looked += await asyncio.to_thread(_look, rows[first : first + PORTION], self._house.config.datasets, wish.decode)
             if time.monotonic() - told >= TELL_EVERY:
                 told = time.monotonic()
                 yield {"looked": len(looked), "pictures": len(rows)}
+        await self._house.store.write(datasets.verify, [one.item for one in looked if one.bad is None], at)
         counts: dict[str, int] = {"error": 0, "warning": 0}
         for found in findings(looked, wish.limits):
             counts[found.level] += 1

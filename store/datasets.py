@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,15 @@ def add_item(c: sqlite3.Connection, dataset_id: int, item: Item, now: float) -> 
     s, i = item.stamp, item.image
     row: tuple[int] = c.execute(
         """INSERT INTO items(dataset_id, rel, sha256, xxh3, size, mtime_ns, ino, dev, format, width, height, orientation,
-             animated, mode, dhash, flags, origin, added) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+             animated, mode, dhash, flags, origin, added, verified) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
            ON CONFLICT(dataset_id, rel) DO UPDATE SET sha256=excluded.sha256, xxh3=excluded.xxh3, size=excluded.size,
              mtime_ns=excluded.mtime_ns, ino=excluded.ino, dev=excluded.dev, format=excluded.format, width=excluded.width,
-             height=excluded.height, orientation=excluded.orientation, dhash=excluded.dhash, flags=excluded.flags
+             height=excluded.height, orientation=excluded.orientation, dhash=excluded.dhash, flags=excluded.flags,
+             verified=excluded.verified
            RETURNING id""",
         (
             dataset_id, to_db(item.rel), item.sha256, item.xxh3, s.size, s.mtime_ns, s.ino, s.dev, i.format, i.width, i.height,
-            i.orientation, i.animated, i.mode, item.dhash, printable("\n".join(item.flags)), printable(item.origin), now,
+            i.orientation, i.animated, i.mode, item.dhash, printable("\n".join(item.flags)), printable(item.origin), now, now,
         ),
     ).fetchone()  # fmt: skip
     return row[0]
@@ -179,8 +181,11 @@ def active_name(c: sqlite3.Connection, slug: str) -> str | None:
     return active_set(c, row[0]) if row else None
 
 
-ITEMS = """SELECT i.id, d.slug, i.rel, i.sha256, i.size, i.mtime_ns, i.ino, i.dev, i.format, i.width, i.height, i.orientation,
-  i.dhash, i.flags, i.origin, i.added, k.text, k.source, k.captioner
+# when a picture was last seen as it is recorded: one by one, or by the comparison of its folder that found the very file
+_VERIFIED = """max(coalesce(i.verified, i.added), coalesce((SELECT max(w.scanned) FROM files f JOIN watches w ON w.name=f.watch
+  WHERE f.ino=i.ino AND f.dev=i.dev AND f.size=i.size AND f.mtime_ns=i.mtime_ns AND f.present=1), 0))"""
+ITEMS = f"""SELECT i.id, d.slug, i.rel, i.sha256, i.size, i.mtime_ns, i.ino, i.dev, i.format, i.width, i.height, i.orientation,
+  i.dhash, i.flags, i.origin, i.added, k.text, k.source, k.captioner, {_VERIFIED}
   FROM items i JOIN datasets d ON d.id=i.dataset_id
   LEFT JOIN caption_sets s ON s.dataset_id=d.id AND s.active=1
   LEFT JOIN captions k ON k.item_id=i.id AND k.set_id=s.id"""
@@ -198,6 +203,11 @@ def item(c: sqlite3.Connection, slug: str, rel: str) -> ItemRow | None:
     return item_row(row) if row else None
 
 
+def verify(c: sqlite3.Connection, items: Sequence[int], now: float) -> None:
+    """These pictures lie there as they are recorded."""
+    c.executemany("UPDATE items SET verified=? WHERE id=?", [(now, item) for item in items])
+
+
 def sidecar(c: sqlite3.Connection, slug: str, rel: str) -> Stamp | None:
     """The stamp of the .txt that we left beside a picture, None when we left none."""
     row = c.execute(
@@ -209,17 +219,17 @@ def sidecar(c: sqlite3.Connection, slug: str, rel: str) -> Stamp | None:
 
 
 def has_caption(c: sqlite3.Connection, slug: str, rel: str, name: str) -> bool:
-    """Whether a picture counts as captioned for `only: missing` in a set: an own text there, or an imported one of the active set."""
+    """Whether a picture counts as captioned for `only: missing` in a set: a text there, or in the set that will take its name."""
+    other = DEFAULT_SET if takes_over(c, slug, name) else name
     row = c.execute(
         """SELECT 1 FROM captions k JOIN caption_sets s ON s.id=k.set_id JOIN items i ON i.id=k.item_id
-           JOIN datasets d ON d.id=i.dataset_id
-           WHERE d.slug=? AND i.rel=? AND (s.name=? OR (s.active=1 AND k.source<>'generated')) LIMIT 1""",
-        (slug, to_db(rel), name),
+           JOIN datasets d ON d.id=i.dataset_id WHERE d.slug=? AND i.rel=? AND s.name IN (?, ?) LIMIT 1""",
+        (slug, to_db(rel), name, other),
     ).fetchone()
     return row is not None
 
 
 def item_row(v: Any) -> ItemRow:
     """A row of ITEMS."""
-    columns = (v[0], v[1], from_db(v[2]), v[3], Stamp(*v[4:8]), *v[8:13], tuple(filter(None, v[13].split("\n"))), *v[14:19])
+    columns = (v[0], v[1], from_db(v[2]), v[3], Stamp(*v[4:8]), *v[8:13], tuple(filter(None, v[13].split("\n"))), *v[14:20])
     return ItemRow(*columns)

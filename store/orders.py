@@ -70,7 +70,7 @@ def _one(c: sqlite3.Connection, job: Job, known: dict[int, runs.RunRow | None], 
         item,
         text,
         bool(text) and source != "generated",
-        bool(text) or _came_along(c, item.id, active[slug]),
+        bool(text),
         "" if name == TAGS else _text(c, item.id, TAGS, None)[0],
         datasets.sidecar(c, slug, rel),
         stands_in or active[slug] in (None, name),
@@ -80,12 +80,6 @@ def _one(c: sqlite3.Connection, job: Job, known: dict[int, runs.RunRow | None], 
         wish is not None and wish.overwrite,
         running,
     )
-
-
-def _came_along(c: sqlite3.Connection, item_id: int, active: str | None) -> bool:
-    """Whether a text lies beside a picture that is not generated."""
-    text, source = ("", "") if active is None else _text(c, item_id, active, None)
-    return bool(text) and source != "generated"
 
 
 def _text(c: sqlite3.Connection, item_id: int, name: str, active: str | None) -> tuple[str, str]:

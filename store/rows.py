@@ -154,7 +154,7 @@ class DatasetRow:
 
 @dataclass(frozen=True, slots=True)
 class ItemRow:
-    """One picture of a dataset with its caption of the active set."""
+    """One picture of a dataset with its caption of the active set. `verified`: when it was last seen to lie there as it is recorded."""
 
     id: int
     dataset: str
@@ -172,6 +172,7 @@ class ItemRow:
     caption: str | None
     source: str | None
     captioner: str | None
+    verified: float
 
 
 @dataclass(frozen=True, slots=True)
