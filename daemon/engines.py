@@ -102,7 +102,7 @@ class LlamaEngine(LanguageSettings):
 
     model: Annotated[FileOrName, Field(description="a GGUF file, or part of its name in the hub")]
     mmproj: Annotated[MaybeFile, Field(description="its vision half; the mmproj file beside the model when left out")] = None
-    device: Annotated[Text, Field(description="auto, cpu, cuda or cuda:N")] = "auto"
+    device: Annotated[DeviceWord, Field(description="auto, cpu, cuda or cuda:1; several as a list, one worker each")] = "auto"
     gpu_layers: Annotated[Layers, Field(description="layers on the card; -1: all")] = -1
     context: Annotated[Whole, Field(description="tokens for picture, question and answer", ge=512)] = 8192
     threads: Annotated[MaybeWhole, Field(description="threads on the CPU; llama.cpp's own choice when left out", gt=0)] = None
@@ -163,7 +163,7 @@ class OnnxEngine(EngineSettings, StyleSettings):
     merge: Annotated[MergeWord, Field(description="several taggers: what one says, what all say that know it, or their mean")] = (
         "union"
     )
-    device: Annotated[DeviceWord, Field(description="auto, cpu, cuda or cuda:1; the status says why a card is not used")] = "auto"
+    device: Annotated[DeviceWord, Field(description="auto, cpu, cuda or cuda:1; several as a list, one worker each")] = "auto"
     batch: Annotated[Whole, Field(description="pictures run at once; 0: 8 on a card, 2 on the CPU", ge=0, le=256)] = 0
     exact: Annotated[Flag, Field(description="resize as the taggers' own demo does, a third slower; else nearly so")] = False
     quality: Annotated[Flag, Field(description="measure sharpness, exposure and more from the same pixels")] = True

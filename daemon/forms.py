@@ -186,11 +186,14 @@ def _pattern(value: object) -> str:
     return text
 
 
-def _device(value: object) -> str:
-    text = _text(value)
-    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", text):
-        raise Wrong("expected auto, cpu, cuda or cuda:N", describe(text))
-    return text
+def _devices(value: object) -> str:
+    """Where a model runs: one device, or several as a list or with commas between them. Kept with commas."""
+    items = value if isinstance(value, (list, tuple)) else [value]
+    words = [word.strip() for item in items for word in _text(item).split(",")]
+    bad = next((word for word in words if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", word)), None)
+    if bad is not None or not words:
+        raise Wrong("expected auto, cpu, cuda, cuda:N, or a list of cards like [cuda:0, cuda:1]", describe(bad or value))
+    return ", ".join(dict.fromkeys(words))
 
 
 def _address(value: object) -> str | None:
@@ -274,7 +277,7 @@ NumberMap = Annotated[tuple[str, ...], BeforeValidator(_numbers), Form("number b
 
 Patterns = Annotated[tuple[Annotated[str, BeforeValidator(_pattern)], ...], Form("list of text")]
 Models = Annotated[tuple[str, ...], BeforeValidator(_models), Form("list of text")]
-DeviceWord = Annotated[str, BeforeValidator(_device), Form("text")]
+DeviceWord = Annotated[str, BeforeValidator(_devices), Form("text or list of text")]
 RatingWord = Annotated[str, BeforeValidator(lambda v: _one_of(v, RATINGS)), _either(RATINGS)]
 OrderWord = Annotated[str, BeforeValidator(lambda v: _one_of(v, ORDERS)), _either(ORDERS)]
 MergeWord = Annotated[str, BeforeValidator(lambda v: _one_of(v, MERGES)), _either(MERGES)]

@@ -44,6 +44,7 @@ _FORMS: Mapping[str, Schema] = {
     "folder by type": {"type": "object", "properties": {t: _TEXT for t in TYPES}, "additionalProperties": False},
     "http address": _TEXT,
     "list of text": {"type": "array", "items": _TEXT},
+    "text or list of text": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]},
     "text by name": {"type": "object", "additionalProperties": _TEXT},
     "number by name": {"type": "object", "additionalProperties": {"type": "number"}},
     **{", ".join(words[:-1]) + f" or {words[-1]}": {"enum": list(words)} for words in _CHOICES},
