@@ -133,19 +133,21 @@ async def caption_all(
 
     source = iter(pictures)
     workers = [worker_of(config, device, news) for device in devices]
+    unable: list[Unable] = []
     try:
         async with asyncio.TaskGroup() as group:
             for worker in workers:
                 group.create_task(Flow(worker, source, heard, waits).run())
-    except* Unable as errors:
-        raise _first(errors) from None
+    except* Unable as errors:  # raised below: what is raised in here may come out as a group
+        unable += _flat(errors)
     finally:
         await asyncio.gather(*(worker.close() for worker in workers))
+    if unable:
+        raise unable[0]
 
 
-def _first(errors: BaseExceptionGroup[Unable]) -> Unable:
-    found = errors.exceptions[0]
-    return found if isinstance(found, Unable) else _first(found)
+def _flat(errors: BaseExceptionGroup[Unable]) -> list[Unable]:
+    return [one for e in errors.exceptions for one in (_flat(e) if isinstance(e, BaseExceptionGroup) else [e])]
 
 
 def worker_of(config: CaptionerConfig, device: str = "", on_news: Callable[[News], None] = lambda news: None) -> Worker:

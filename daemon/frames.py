@@ -148,7 +148,7 @@ def _style_given(style: Style) -> dict[str, object]:
 def _plain_answer(a: Answer) -> list[object]:
     q = a.quality
     scores = None if q is None else [dict(q.measured), dict(q.opinion), list(q.flags), q.overall, q.dhash, q.version]
-    return [a.text, a.error, a.later, list(a.flags), scores]
+    return [a.text, a.error, a.later, list(a.flags), scores, [[tag, list(models)] for tag, models in a.votes]]
 
 
 # ---------------------------------------------------------------- reading
@@ -201,9 +201,15 @@ def _style(value: object) -> Style:
 
 
 def _answer(value: object) -> tuple[int, Answer]:
-    id, text, error, later, flags, scores = _parts(value, 6)
-    said = Answer(_text(text), _text(error), _number(later), tuple(_text(f) for f in _list(flags)), _quality(scores))
+    id, text, error, later, flags, scores, votes = _parts(value, 7)
+    who = tuple(_vote(vote) for vote in _list(votes))
+    said = Answer(_text(text), _text(error), _number(later), tuple(_text(f) for f in _list(flags)), _quality(scores), who)
     return _whole(id), said
+
+
+def _vote(value: object) -> tuple[str, tuple[str, ...]]:
+    tag, models = _parts(value, 2)
+    return _text(tag), tuple(_text(model) for model in _list(models))
 
 
 def _quality(value: object) -> Quality | None:

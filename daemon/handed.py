@@ -204,7 +204,8 @@ async def _end(everybody: asyncio.Future[list[None]]) -> Row:
 def row_of(picture: Picture, answer: Answer) -> Row:
     """A picture's answer as it travels."""
     quality = None if answer.quality is None else asdict(answer.quality)
-    return {"id": picture.id, "text": answer.text, "error": answer.error, "flags": list(answer.flags), "quality": quality}
+    row = {"id": picture.id, "text": answer.text, "error": answer.error, "flags": list(answer.flags), "quality": quality}
+    return {**row, "votes": dict(answer.votes)} if answer.votes else row
 
 
 def answer_of(row: Row) -> Answer:
@@ -212,4 +213,6 @@ def answer_of(row: Row) -> Answer:
     flags, scores = row.get("flags"), row.get("quality")
     quality = loads(Quality, json.dumps(scores)) if isinstance(scores, dict) else None
     said = tuple(str(f) for f in flags) if isinstance(flags, list) else ()
-    return Answer(str(row.get("text", "")), str(row.get("error", "")), 0.0, said, quality)
+    votes = row.get("votes")
+    who = tuple((str(tag), tuple(map(str, models))) for tag, models in votes.items()) if isinstance(votes, dict) else ()
+    return Answer(str(row.get("text", "")), str(row.get("error", "")), 0.0, said, quality, who)

@@ -97,7 +97,7 @@ def _look(at: Path, entries: Sequence[os.DirEntry[str]], every: bool, now: float
             text_of[entry.name.casefold()] = entry
         elif entry.is_dir(follow_symlinks=False):
             below.append(at / entry.name)
-        elif suffix in IMAGE_SUFFIXES and not entry.is_dir():
+        elif suffix in IMAGE_SUFFIXES and not _no_file(entry):
             pictures.append(entry.name)
     owner: dict[str, str] = {}
     for name in sorted(pictures):
@@ -112,6 +112,14 @@ def _look(at: Path, entries: Sequence[os.DirEntry[str]], every: bool, now: float
             continue
         found.wanted.append(Wanted(at / name, at / (text if there is None else there.name), _stamp(there)))
     return sorted(below, reverse=True)
+
+
+def _no_file(entry: os.DirEntry[str]) -> bool:
+    """Whether this is a folder, a pipe or the like. A link that leads nowhere is a picture that cannot be read."""
+    try:
+        return not entry.is_file() and (not entry.is_symlink() or Path(entry.path).exists())
+    except OSError:
+        return False
 
 
 def _stamp(entry: os.DirEntry[str] | None) -> Stamp | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import sys
 import threading
 import time
@@ -38,9 +39,10 @@ def caption_paths(
     config = load_config()
     chosen = _chosen(config, captioner)
     report = Report(as_json, quality)
-    files = [Path(p) for p in paths if not Path(p).is_dir()]
+    named = [Path(p) for p in paths if not Path(p).is_dir()]
+    files = [path for path in named if not no_file(path)]
     found = survey([Path(p) for p in paths if Path(p).is_dir()], every)
-    report.begin(files, found)
+    report.begin(files, found, [(path, no_file(path)) for path in named if path not in files])
     style = Style(prompt=prompt, trigger=trigger)
     wanted = [Picture(n, _absolute(path), style, quality=quality) for n, path in enumerate(files)]
     wanted += [
@@ -66,6 +68,14 @@ def caption_paths(
         stop(clean(stopped))
     if report.failed:
         raise click.exceptions.Exit(FAILED)
+
+
+def no_file(path: Path) -> str:
+    """Why a path cannot be a picture whatever it holds; '' when it can. Reading a pipe would wait for ever."""
+    try:
+        return "" if stat.S_ISREG(path.stat().st_mode) else "this is no file"
+    except OSError as error:
+        return f"the picture cannot be read: {error.strerror or error}"
 
 
 def _absolute(path: Path) -> Path:
@@ -147,6 +157,7 @@ class Report:
     as_json: bool
     quality: bool
     files: list[Path] = field(default_factory=list)
+    named: int = 0  # pictures named one by one, also those that are none
     found: Survey = field(default_factory=Survey)
     writer: Writer | None = None
     bar: Progress | None = None
@@ -156,12 +167,13 @@ class Report:
     last: float = 0.0
     ends: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
+    waits: str = ""  # what is waited for, as far as that was said
     answers: dict[Path, Answer] = field(default_factory=dict)  # of texts that are being written
 
-    def begin(self, files: list[Path], found: Survey) -> None:
-        """Say what is no matter of any captioner: folders that cannot be read, pictures that would share one text."""
-        self.files, self.found = files, found
-        for path, why in found.unreadable:
+    def begin(self, files: list[Path], found: Survey, none: Sequence[tuple[Path, str]] = ()) -> None:
+        """Say what is no matter of any captioner: what is no file, folders that cannot be read, pictures that would share one text."""
+        self.files, self.found, self.named = files, found, len(files) + len(none)
+        for path, why in [*none, *found.unreadable]:
             self.failed += 1
             self._object(path, error=why)
             self._line(f"{path}: {why}", err=True)
@@ -170,9 +182,12 @@ class Report:
             self._line(f"{path}: left out, its text would be that of {other.name}, which has the same stem", err=True)
 
     def news(self, text: str) -> None:
-        """What goes on before the first picture is done."""
+        """What goes on before the first picture is done. Without a bar only what is waited for is said, once."""
         if self.bar is not None:
             self.bar.update(self.bar.task_ids[0], description=clean(text))
+        elif text.startswith("waits ") and text.partition(": ")[2] not in ("", self.waits):
+            self.waits = text.partition(": ")[2]
+            click.echo(clean(f"dropdock: {text}"), err=True)
 
     def heard(self, picture: Picture, answer: Answer) -> None:
         """A picture's answer."""
@@ -204,7 +219,7 @@ class Report:
         skipped, speed = self.found.captioned + len(self.found.shared), self.per_second
         if self.as_json:
             print_json({"done": self.done, "skipped": skipped, "failed": self.failed, "per_second": round(speed, 3)})
-        elif self.found != Survey() or not self.files:
+        elif self.found != Survey() or not self.named:
             rate = f", {speed:.1f} img/s" if speed else ""
             click.echo(f"{self.done} done, {skipped} skipped, {self.failed} failed{rate}", err=True)
 
@@ -217,9 +232,9 @@ class Report:
 
     def _say(self, path: Path, answer: Answer) -> None:
         self._object(path, answer)
-        self._line(f"{path}: {answer.text}" if len(self.files) > 1 else answer.text)
+        self._line(f"{path}: {answer.text}" if self.named > 1 else answer.text)
         if self.quality and answer.quality is not None:
-            self._line(f"{path}: {scores(answer.quality)}" if len(self.files) > 1 else scores(answer.quality))
+            self._line(f"{path}: {scores(answer.quality)}" if self.named > 1 else scores(answer.quality))
         self._ended(good=True)
 
     def _bad(self, path: Path, why: str) -> None:
@@ -247,8 +262,9 @@ class Report:
                 "written": None if text is None else str(text),
                 "error": said.error or None,
             }
+            more: dict[str, object] = {"votes": dict(said.votes)} if said.votes else {}
             with self.lock:
-                print_json({**row, "flags": list(said.flags), "quality": quality_row(said.quality)})
+                print_json({**row, "flags": list(said.flags), "quality": quality_row(said.quality), **more})
 
     def _line(self, text: str, err: bool = False) -> None:
         if self.as_json and not err:
@@ -286,8 +302,8 @@ def quality_row(found: Quality | None) -> Mapping[str, object] | None:
 
 @contextmanager
 def _bar(total: int) -> Iterator[Progress | None]:
-    """A progress bar on stderr where that is a terminal and there is more than a picture to do."""
-    if total < 2 or not sys.stderr.isatty():
+    """A progress bar on stderr where that is a terminal."""
+    if not total or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console

@@ -71,10 +71,15 @@ def watched(run: Row) -> Row:
         now = run
         with _bar() as bar:
             task = None if bar is None else bar.add_task("waiting", total=int(number(run["total"])))
+            said = ""
             while now["state"] in ("running", "paused"):
+                why = _waits_for(client, now)
                 if bar is not None and task is not None:
                     gone = number(now["done"]) + number(now["failed"]) + number(now["cancelled"])
-                    bar.update(task, completed=gone, total=number(now["total"]), description=clean(how(now)))
+                    bar.update(task, completed=gone, total=number(now["total"]), description=clean(why or how(now)))
+                elif why and not said:
+                    said = why
+                    click.echo(clean(f"dropdock: {why}"), err=True)
                 time.sleep(LOOK)
                 now = client.get(f"/captioning/{run['id']}")
         return now
@@ -83,6 +88,15 @@ def watched(run: Row) -> Row:
         return ask(look)
     except KeyboardInterrupt:
         stop(clean(f"no longer shown, but it goes on: {begun(run)}"))
+
+
+def _waits_for(client: Client, run: Row) -> str:
+    """Why nothing moves, where its captioner waits for something; '' when it works."""
+    if run["state"] != "running" or number(run["per_second"]) > 0:
+        return ""
+    states = [c for c in rows(client.get("/status"), "captioners") if c["name"] == run["with"]]
+    notes = [str(c["note"]) for c in states if c["note"]]
+    return f"{run['with']}: {notes[0]}" if notes and len(notes) == len(states) else ""
 
 
 def how(run: Row) -> str:

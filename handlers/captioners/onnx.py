@@ -129,7 +129,8 @@ class Onnx:
             return Answer(error=NO_NUMBERS, quality=quality)
         tags = self._tagger.tags(scored.scores)
         caption = finish(written(tags), picture.style.over(self._style), True, picture.existing)
-        return Answer(caption, quality=quality) if caption else Answer(error=NOTHING, quality=quality)
+        votes = tuple((tag.name, tag.votes) for tag in tags if tag.votes) if len(self._nets) > 1 else ()
+        return Answer(caption, quality=quality, votes=votes) if caption else Answer(error=NOTHING, quality=quality)
 
 
 class _Done:

@@ -32,7 +32,8 @@ class Answer:
     """What a captioner says of one picture: a finished text, or the reason there is none.
 
     `later`: seconds to wait because the service was down, busy or still loading: the picture stays queued and this costs no attempt.
-    `flags`: what a person should know of the text (`text instead of json`, `cut`, `refused`).
+    `flags`: what a person should know of the text (`text instead of json`, `cut`, `refused`). `votes`: of several taggers, which ones
+    took each tag.
     """
 
     text: str = ""
@@ -40,6 +41,7 @@ class Answer:
     later: float = 0.0
     flags: tuple[str, ...] = ()
     quality: Quality | None = None
+    votes: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 class Source(Protocol):

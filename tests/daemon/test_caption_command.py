@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from click.testing import CliRunner, Result
 from dropdock.daemon.cli import cli
 from dropdock.daemon.commands import caption_paths
 from dropdock.daemon.config import CaptionerConfig, Config
-from dropdock.handlers.captioners.protocol import Picture
+from dropdock.handlers.captioners.protocol import Answer, Picture
 from pictures_made import picture
 
 CONFIG = """
@@ -139,3 +140,34 @@ def test_ctrl_c_keeps_what_is_written(home: Path, monkeypatch: pytest.MonkeyPatc
     assert result.exit_code == 1 and "2 done" in result.stderr and "the same call goes on" in result.stderr
     monkeypatch.setattr(caption_paths, "_captioned", real)
     assert call(home, home / "in").stderr.startswith("1 done, 2 skipped")
+
+
+def test_what_is_no_file_is_told_and_no_captioner_is_asked(home: Path) -> None:
+    """A name that is not there, or a pipe, gets no text, not even the same one as every picture."""
+    os.mkfifo(home / "pipe.png")
+    result = call(home, home / "nowhere.png", home / "pipe.png", home / "in/a.png")
+    assert result.exit_code == 1 and result.stdout == f"{home / 'in/a.png'}: a in in\n"
+    assert (
+        "nowhere.png: the picture cannot be read: No such file" in result.stderr and "pipe.png: this is no file" in result.stderr
+    )
+    alone = call(home, home / "nowhere.png")
+    assert (alone.exit_code, alone.stdout, alone.stderr.count("\n")) == (1, "", 1)
+
+
+def test_what_is_waited_for_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no bar stands; how a download goes on is not."""
+    report = caption_paths.Report(as_json=False, quality=False)
+    for text in ("downloading x 3 %", "waits 30 s: nobody answers", "waits 60 s: nobody answers", "waits for its turn"):
+        report.news(text)
+    assert capsys.readouterr().err == "dropdock: waits 30 s: nobody answers\n"
+
+
+def test_several_taggers_tell_who_took_each_tag(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --json."""
+
+    def captioned(config: Config, chosen: CaptionerConfig, wanted: Sequence[Picture], report: caption_paths.Report) -> None:
+        report.heard(wanted[0], Answer("hat", votes=(("hat", ("one", "two")),)))
+
+    monkeypatch.setattr(caption_paths, "_captioned", captioned)
+    row = json.loads(call(home, home / "in/a.png", "--json").stdout.splitlines()[0])
+    assert row["votes"] == {"hat": ["one", "two"]}

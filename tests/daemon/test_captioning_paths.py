@@ -58,6 +58,13 @@ async def test_a_captioner_that_cannot_start_says_why(odd: Made) -> None:
     assert not heard
 
 
+async def test_a_worker_that_cannot_be_started_says_why(odd: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter is not to be run: the reason by itself, not a group of exceptions."""
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    with pytest.raises(Unable, match="No such file"):
+        await caption_all(odd(), pictures("a"), Heard())
+
+
 async def test_a_captioner_that_dies_at_everything_is_given_up(odd: Made) -> None:
     """Not started again for each of a million pictures; those it was asked alone are told."""
     heard = Heard()

@@ -136,3 +136,13 @@ def test_any_text_and_name_comes_back(tmp_path_factory: pytest.TempPathFactory, 
         return
     assert write([(Wanted(path, path.with_suffix(".txt")), text)]) == [""]
     assert path.with_suffix(".txt").read_bytes() == (text.rstrip("\n") + "\n").encode()
+
+
+def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
+    """Whoever reads it waits for ever; a link that leads nowhere is told as a picture that cannot be read."""
+    made(tmp_path, "a.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "lost.png").symlink_to("nowhere")
+    (tmp_path / "link.png").symlink_to("pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    assert names(survey([tmp_path])) == ["a.png", "lost.png"]
