@@ -30,12 +30,15 @@ T = TypeVar("T")
 class Trouble(Exception):
     """No answer. `later` > 0: the service's fault, ask again after so many seconds; 0: this request can never be answered.
 
-    `status` is the HTTP status, 0 when there was none; `late`: nothing came in time; `pause`: seconds the service asks for.
+    `status` is the HTTP status, 0 when there was none; `late`: nothing came in time; `broke`: it began to answer and did not end, or
+    what came is no answer; `pause`: seconds the service asks for.
     """
 
-    def __init__(self, why: str, later: float = 0.0, status: int = 0, late: bool = False, pause: float = 0.0) -> None:
+    def __init__(
+        self, why: str, later: float = 0.0, status: int = 0, late: bool = False, broke: bool = False, pause: float = 0.0
+    ) -> None:
         super().__init__(why)
-        self.why, self.later, self.status, self.late, self.pause = why, later, status, late, pause
+        self.why, self.later, self.status, self.late, self.broke, self.pause = why, later, status, late, broke, pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +101,11 @@ class Client:
             raise Trouble(f"{shown(self.url)} did not answer in time", DOWN, late=True) from None
         except aiohttp.ClientConnectorError as error:
             raise Trouble(f"{shown(self.url)}: {_reason(error.os_error)}", DOWN) from None
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
+            raise Trouble(f"{shown(self.url)} is no address that can be asked", SETUP) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise Trouble(f"{shown(self.url)} broke off: {self._clean(str(error)) or type(error).__name__}", DOWN) from None
+            why = self._clean(str(error)) or type(error).__name__
+            raise Trouble(f"{shown(self.url)} broke off: {why}", DOWN, broke=True) from None
 
     def trouble(self, said: str, status: int = 200) -> Trouble:
         """What an error means that came with a good status, in the middle of a stream."""
@@ -153,7 +159,7 @@ def loading(body: str) -> float:
     except (ValueError, RecursionError):
         return 0.0
     told = found.get("estimated_time") if isinstance(found, dict) else None
-    return min(600.0, max(1.0, float(told))) if isinstance(told, (int, float)) and told == told else 0.0
+    return float(min(600, max(1, told))) if isinstance(told, (int, float)) and told == told else 0.0
 
 
 def _seconds(retry_after: str) -> float:

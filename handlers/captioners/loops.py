@@ -27,13 +27,13 @@ def loop_start(text: str) -> int | None:
         repeated = len(tail) - 1 - n
         if repeated >= max(LEAST, TURNS * period):
             return offset + n + 1
-    words = [*re.finditer(r"\w+", text.casefold())][-_WORDS:]
-    if len(words) == _WORDS and len({w[0] for w in words}) < _VARIETY * _WORDS:
+    words = [*re.finditer(r"\w+", tail)][-_WORDS:]
+    if len(words) == _WORDS and len({w[0].casefold() for w in words}) < _VARIETY * _WORDS:
         seen: set[str] = set()
         for word in words:
-            if word[0] in seen:
-                return word.start()
-            seen.add(word[0])
+            if word[0].casefold() in seen:
+                return offset + word.start()
+            seen.add(word[0].casefold())
     return None
 
 

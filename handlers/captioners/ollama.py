@@ -202,7 +202,7 @@ async def _read(client: Client, answer: aiohttp.ClientResponse) -> Reply:
     async for line in lines(answer):
         event = parsed(line)
         if isinstance(event, dict) and event.get("error"):
-            raise client.trouble(str(event["error"]))
+            raise client.trouble(line.decode("utf-8", "replace"))
         for name, into in (("content", said), ("thinking", thought)):
             piece = dig(event, "message", name)
             into.append(piece if isinstance(piece, str) else "")

@@ -199,6 +199,5 @@ def _reply(said: list[str], thought: list[str], cut: bool) -> Reply:
 
 def _text(value: object) -> str:
     """A content: a text, or parts with a text each."""
-    if isinstance(value, list):
-        return "".join(_text(dig(part, "text")) for part in value)
-    return value if isinstance(value, str) else ""
+    parts = [dig(part, "text") for part in value] if isinstance(value, list) else [value]
+    return "".join(part for part in parts if isinstance(part, str))

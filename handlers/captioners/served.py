@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -105,16 +106,17 @@ class Served:
         if isinstance(shot, str):
             return Answer(error=shot)
         client = self._client()
-        deadline = loop.time() + self._seconds
-        try:
-            await self._ready(client, deadline)
-        except Trouble as trouble:
-            return Answer(error=trouble.why, later=trouble.later)
-        answer, why = await self._talk(client, picture, shot, deadline)
-        if why is not None and answer.error:
-            answer = self._blame.judge(picture.path, why)
-        elif not answer.error:
-            self._blame.answered()
+        async with self._blame.alone(picture.path):
+            deadline = loop.time() + self._seconds
+            try:
+                await self._ready(client, deadline)
+            except Trouble as trouble:
+                return Answer(error=trouble.why, later=trouble.later)
+            answer, why = await self._talk(client, picture, shot, deadline)
+            if why is not None and answer.error:
+                answer = self._blame.judge(picture.path, why)
+            elif not answer.error:
+                self._blame.answered(picture.path)
         return self._patience.judge(with_quality(answer, shot.quality))
 
     async def _talk(self, client: Client, picture: Picture, shot: Shot, deadline: float) -> tuple[Answer, Trouble | None]:
@@ -174,22 +176,29 @@ class Served:
 
 
 class Blame:
-    """Whose fault a failure is that a server tells with a 500 or with silence: its own, or this picture's.
+    """Whose fault a failure is that a server tells with a 500, with silence or by breaking off: its own, or this picture's.
 
-    It is the picture's when it fails again after another one was answered in between; until then it stays queued.
+    It is the picture's when it fails again after another one was answered in between; until then it stays queued. Pictures that
+    failed so are asked about one at a time, or one of them that kills the server would take all that fly beside it along.
     """
 
     def __init__(self) -> None:
         self._answered = 0
         self._failed: dict[Path, int] = {}
+        self._one = asyncio.Lock()
 
-    def answered(self) -> None:
-        """Some picture was."""
+    def alone(self, path: Path) -> AbstractAsyncContextManager[object]:
+        """While a picture is asked about."""
+        return self._one if path in self._failed else nullcontext()
+
+    def answered(self, path: Path) -> None:
+        """This picture was."""
         self._answered += 1
+        self._failed.pop(path, None)
 
     def judge(self, path: Path, trouble: Trouble) -> Answer:
         """The answer for a picture that came into trouble."""
-        if not trouble.late and trouble.status != 500:
+        if not (trouble.late or trouble.broke or trouble.status in (500, 502, 504)):
             return Answer(error=trouble.why, later=trouble.later)
         before = self._failed.pop(path, None)
         if before is not None and self._answered > before:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from caption_servers import CAPTION, GOOD, SCORES, CaptionServer, Step, hangs, openai, says, streams
+from caption_servers import CAPTION, GOOD, SCORES, CaptionServer, Step, hangs, openai, says, streams, text
 from dropdock.handlers.captioners import client
 from dropdock.handlers.captioners.openai import OpenAI, base_url
 from dropdock.handlers.captioners.protocol import Answer, Fixed, Picture
@@ -20,6 +20,7 @@ from pictures_made import picture
 from PIL import Image
 
 CHAT = "/v1/chat/completions"
+WHOLE = {"choices": [{"message": {"content": GOOD}, "finish_reason": "stop"}]}
 
 
 @pytest.fixture(autouse=True)
@@ -302,6 +303,65 @@ def test_a_picture_that_never_answers_fails_once_others_do(pictures: list[Pictur
         second = dict(captioner.captions(Fixed([bad])))[0]
         captioner.close()
     assert first.later > 0 and second.later == 0 and "this picture alone" in second.error
+
+
+def test_a_picture_that_kills_the_server_fails_alone(pictures: list[Picture]) -> None:
+    """It takes along what flies beside it; all of these stay queued, are asked about one at a time, and only it fails in the end."""
+    going: dict[int, asyncio.Transport] = {}
+
+    async def step(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        going[id(request)] = request.transport
+        try:
+            if _side(await request.read()) == 91:
+                for other in [*going.values()]:
+                    other.close()
+            await asyncio.sleep(0.05)
+            return await says(WHOLE)(request)
+        finally:
+            del going[id(request)]
+
+    with Image.open(pictures[5].path) as image:
+        image.resize((91, 70)).save(pictures[5].path)
+    with CaptionServer({CHAT: [step]}) as server:
+        captioner = OpenAI({"url": server.url, "model": "eye", "concurrency": 4})
+        left, failed, texts = list(pictures), [], 0
+        for _ in range(6):
+            found = dict(captioner.captions(Fixed(left)))
+            failed += [id for id, answer in found.items() if answer.error and not answer.later]
+            texts += sum(1 for answer in found.values() if answer.text)
+            left = [picture for picture in left if found[picture.id].later]
+        captioner.close()
+    assert (left, failed, texts) == ([], [5], 11)
+
+
+def _side(body: bytes) -> int:
+    """How wide the picture is that a request asks about."""
+    url = json.loads(body)["messages"][-1]["content"][0]["image_url"]["url"]
+    with Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))) as image:
+        return image.width
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        text('{"error": "loading", "estimated_time": ' + "9" * 400 + "}", status=503, kind="application/json"),
+        text('{"choices": [{"message": {"content": ' + '[{"text": ' * 450 + '"x"' + "}]" * 450 + "}}]}", kind="application/json"),
+    ],
+    ids=["endless number", "deep content"],
+)
+def test_an_answer_made_to_break_the_reader_does_not(pictures: list[Picture], step: Step) -> None:
+    """A number with four hundred digits, a content in four hundred lists."""
+    with CaptionServer({CHAT: [step]}) as server:
+        assert run(server, pictures[:1])[0].error
+
+
+def test_an_address_that_is_none_is_told_without_its_password(pictures: list[Picture]) -> None:
+    """And is not asked again soon."""
+    captioner = OpenAI({"url": "htp://me:secret@127.0.0.1:9/v1", "model": "eye"})
+    answer = dict(captioner.captions(Fixed(pictures[:1])))[0]
+    captioner.close()
+    assert answer.later == client.SETUP and "no address" in answer.error and "secret" not in answer.error
 
 
 @pytest.mark.parametrize(
