@@ -164,7 +164,7 @@ class OnnxEngine(EngineSettings, StyleSettings):
         "union"
     )
     device: Annotated[DeviceWord, Field(description="auto, cpu, cuda or cuda:1; several as a list, one worker each")] = "auto"
-    batch: Annotated[Whole, Field(description="pictures run at once; 0: 8 on a card, 2 on the CPU", ge=0, le=256)] = 0
+    batch: Annotated[Whole, Field(description="pictures run at once; 0: 8 on a card, 1 on the CPU", ge=0, le=256)] = 0
     exact: Annotated[Flag, Field(description="resize as the taggers' own demo does, a third slower; else nearly so")] = False
     quality: Annotated[Flag, Field(description="measure sharpness, exposure and more from the same pixels")] = True
     token: Annotated[MaybeText, Field(description="token for the Hugging Face hub; HF_TOKEN or a login when left out")] = None

@@ -29,7 +29,7 @@ from .runtime import Net, Unfit, errors_of, opened, runtime, wanted
 from .tagging import Model, Tagger, Taste, written
 from .weights import Hub, find
 
-CPU_BATCH, CARD_BATCH = 2, 8  # a batch buys nothing on a CPU and costs 150 MB a picture; a card is busy from 4 to 8 on
+CPU_BATCH, CARD_BATCH = 1, 8  # a batch buys nothing on a CPU and costs 150 MB a picture; a card is busy from 4 to 8 on
 POLL = 0.01  # seconds between looks for new pictures while others are worked on
 MOST_DECODERS = 12
 NOTHING = "no tag is above its threshold"

@@ -7,11 +7,14 @@ really runs on, because the runtime takes the CPU in silence where a card cannot
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
+
+import psutil
 
 from .pixels import Shape
 from .registry import Entry, described
@@ -92,6 +95,8 @@ def opened(model: Path, where: Wanted) -> tuple[Session, str]:
     """A session and the device it runs on, in words. Raises Unfit where the model does not load, ImportError without the runtime."""
     ort = runtime()
     options = ort.SessionOptions()
+    # As many threads as it would take itself, but said: then none is tied to a core, and one whose core decodes goes on elsewhere.
+    options.intra_op_num_threads = cores()
     # Spinning threads of a small model would take the cores that decode the next pictures.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Smaller pieces of work: a core that decodes for a moment does not hold up all the others at the end of each layer.
@@ -114,6 +119,12 @@ def opened(model: Path, where: Wanted) -> tuple[Session, str]:
         raise Unfit(f"{model} does not load: {_line(error)}") from None
     told = where.asked or (where.card is not None and CUDA in ort.get_available_providers())
     return session, f"cpu (CUDA was asked for: {why})" if told else "cpu"
+
+
+def cores() -> int:
+    """The cores that a model's threads may fill: those that this process may use, each counted once where it shows as two."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(usable, psutil.cpu_count(logical=False) or usable))
 
 
 def _unusable(ort: ModuleType) -> str:

@@ -220,6 +220,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path, scene, monkeypatch
 
     def fails(rows: np.ndarray) -> None:
         sizes.append(len(rows))
+        time.sleep(0.03)  # so that batches are full
         if len(rows) > 2:
             raise RuntimeError("Failed to allocate memory for requested buffer of size 1234")
 
