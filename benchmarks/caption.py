@@ -23,6 +23,7 @@ import numpy as np
 import onnxruntime
 import psutil
 from _bench import Figure, check, report
+from _dropped import beyond
 from _images import pictures
 from _loops import SIDE, Script, load
 from _models import TAGS, model
@@ -260,7 +261,7 @@ def card(paths: Sequence[Path]) -> None:
 
 
 def idle(paths: Sequence[Path]) -> None:
-    """One picture while nothing is done, model warm; and the loop of whoever listens during a job."""
+    """One picture while nothing is done, model warm, by the worker alone and by a whole daemon; the loop of whoever listens to a job."""
     folder = model(CACHE, "tiny")
     warm, run = Warm(folder, {}), bare(folder)
     extra = []
@@ -273,17 +274,30 @@ def idle(paths: Sequence[Path]) -> None:
     gap = warm.runner.run(_gap(warm.worker, paths))
     warm.close()
     late, most = statistics.median(extra), max(extra)
+    dropped = beyond(folder, paths[:12], lambda path: run(load(path)[None].astype(np.float32)))
+    usual, worst = statistics.median(dropped), max(dropped)
     figures = [
         Figure(
-            "one picture while idle, beyond decode + run",
+            "one picture dropped into an idle daemon, to its sidecar, beyond settle + decode + run",
+            "<= 100 ms",
+            f"{usual * 1e3:.0f} ms (worst {worst * 1e3:.0f} ms)",
+            worst <= 0.1,
+        ),
+        Figure(
+            "the same by the worker alone",
             "<= 100 ms",
             f"{late * 1e3:.0f} ms (worst {most * 1e3:.0f} ms)",
             most <= 0.1,
         ),
         Figure("longest gap of the loop during a job", "<= 50 ms", f"{gap * 1e3:.0f} ms", gap <= 0.05),
     ]
-    rows = [["one picture, beyond decode + run", late * 1e3, most * 1e3], ["gap of the loop", "", gap * 1e3]]
-    report("Captioning when idle", ["what", "median ms", "worst ms"], rows, "Worker process warm, tiny model.", figures)
+    rows = [
+        ["dropped into a daemon, beyond settle + decode + run", usual * 1e3, worst * 1e3],
+        ["sent to the worker, beyond decode + run", late * 1e3, most * 1e3],
+        ["gap of the loop", "", gap * 1e3],
+    ]
+    notes = "Model warm, tiny. Decode + run is what a plain script takes for the same picture; below 0 we decode faster than it."
+    report("Captioning when idle", ["what", "median ms", "worst ms"], rows, notes, figures)
 
 
 async def _one(worker: Worker, picture: Picture) -> None:

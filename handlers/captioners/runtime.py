@@ -44,7 +44,7 @@ class Port(Protocol):
 class Session(Protocol):
     """What is used of onnxruntime.InferenceSession."""
 
-    def run(self, outputs: Sequence[str], inputs: dict[str, object]) -> Sequence[object]:
+    def run(self, names: Sequence[str], inputs: dict[str, object]) -> Sequence[object]:
         """The named outputs."""
         ...
 
