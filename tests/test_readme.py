@@ -24,7 +24,9 @@ def test_the_configurations_of_the_readme_load():
 def test_the_commands_of_the_readme_exist():
     """Every `dropdock WORD` of the README is a command of the program."""
     said = subprocess.run([sys.executable, "-m", "dropdock.daemon", "--help"], capture_output=True, text=True, check=True).stdout
-    words = set(re.findall(r"dropdock (run|check|explain|status|history|jobs|rescan|add|caption|captioners|hash|plan|undo|why)\b", README))
+    words = set(
+        re.findall(r"dropdock (run|check|explain|status|history|jobs|rescan|add|caption|captioners|hash|plan|undo|why)\b", README)
+    )
     assert words >= {"run", "check", "explain", "status"}
     assert all(re.search(rf"^  {word}\b", said, re.M) for word in words)
 

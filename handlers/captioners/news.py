@@ -20,7 +20,7 @@ _listener: Listener = _nobody
 
 def listen(listener: Listener | None) -> None:
     """Have somebody hear all news of this process from now on; None: nobody."""
-    global _listener  # noqa: PLW0603  # the process's one captioner and its one listener
+    global _listener  # the process's one captioner and its one listener
     _listener = listener or _nobody
 
 
