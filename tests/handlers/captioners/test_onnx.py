@@ -1,13 +1,13 @@
 """onnx: real sessions over tiny graphs with the taggers' contract, whose tags are wrong when anything before them is."""
 
 import threading
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from dropdock.handlers.captioners import news, runtime
+from dropdock.handlers.captioners import news, pipeline, runtime
 from dropdock.handlers.captioners.onnx import NO_NUMBERS, NOTHING, Onnx
 from dropdock.handlers.captioners.options import model_spec
 from dropdock.handlers.captioners.protocol import Answer, Fixed, Picture
@@ -49,6 +49,26 @@ def tags(captioner: Onnx, path: Path) -> set[str]:
 def scene(tmp_path: Path) -> Path:
     four((RED, GREEN, BLUE, WHITE)).save(tmp_path / "scene.png")
     return tmp_path / "scene.png"
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """A function that waits until so many pictures in all lie decoded: a batch that is taken then is as full as it can be."""
+    done, filled = threading.Semaphore(0), pipeline.Ring.filled
+    seen = 0
+
+    def counted(ring: pipeline.Ring, row: pipeline.Row, item: pipeline.Item) -> None:
+        filled(ring, row, item)
+        done.release()
+
+    def wait(total: int) -> None:
+        nonlocal seen
+        while seen < total:
+            assert done.acquire(timeout=20), f"{seen} of {total} were decoded"
+            seen += 1
+
+    monkeypatch.setattr(pipeline.Ring, "filled", counted)
+    return wait
 
 
 KINDS = {
@@ -214,13 +234,14 @@ def broken(monkeypatch: pytest.MonkeyPatch, fails: object) -> None:
     monkeypatch.setattr("dropdock.handlers.captioners.onnx.opened", made)
 
 
-def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path, scene, monkeypatch):
+def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path, scene, monkeypatch, decoded):
     """No picture is lost, no larger batch is tried again, and a person hears of it."""
     sizes, told = [], []
 
     def fails(rows: np.ndarray) -> None:
         sizes.append(len(rows))
-        time.sleep(0.03)  # so that batches are full
+        if len(sizes) == 1:
+            decoded(len(rows) + 8)  # the next batch is full
         if len(rows) > 2:
             raise RuntimeError("Failed to allocate memory for requested buffer of size 1234")
 
@@ -234,8 +255,8 @@ def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path, scene, monkeypatch
     finally:
         news.listen(None)
     assert len(answers) == 60 and not [a.error for a in answers.values() if a.error]
-    assert max(sizes[first:]) <= 2 or max(sizes) <= 2
-    assert max(sizes) <= 2 or any(line.startswith("out of memory: ") for line in told)
+    assert max(sizes[:first]) > 2 and max(sizes[first:]) <= 2
+    assert any(line.startswith("out of memory: ") for line in told)
 
 
 def test_a_poisonous_picture_fails_alone(tmp_path, scene, monkeypatch):
@@ -343,11 +364,17 @@ def test_scores_that_are_no_numbers_are_an_error_that_says_so(tmp_path, scene):
     assert ask(captioner, scene)[0].error == NO_NUMBERS
 
 
-def test_a_frozen_batch_is_filled(tmp_path, scene, monkeypatch):
+def test_a_frozen_batch_is_filled(tmp_path, scene, monkeypatch, decoded):
     """A model that always runs four at once is given four where there are four."""
     captioner, sizes = Onnx({"models": (str(tagger(tmp_path / "m", batch=4)),)}), []
     scores = runtime.Net.scores
-    monkeypatch.setattr(runtime.Net, "scores", lambda net, rows: sizes.append(len(rows)) or scores(net, rows))
+
+    def counted(net: runtime.Net, rows: np.ndarray) -> object:
+        sizes.append(len(rows))
+        decoded(min(40, sum(sizes) + 4))
+        return scores(net, rows)
+
+    monkeypatch.setattr(runtime.Net, "scores", counted)
     assert all(answer.text for answer in ask(captioner, *[scene] * 40).values())
     assert sum(sizes) == 40
     assert max(sizes) == 4
@@ -387,14 +414,15 @@ def test_a_models_own_thresholds_are_written_behind_its_name():
         model_spec("c @ general")
 
 
-def test_a_run_takes_the_pictures_that_came_meanwhile(tmp_path, scene, monkeypatch):
+def test_a_run_takes_the_pictures_that_came_meanwhile(tmp_path, scene, monkeypatch, decoded):
     """While a batch is run the next ones are decoded: a slow model sees full batches without ever being waited for."""
     sizes = []
 
     def slowly(rows: np.ndarray) -> None:
         sizes.append(len(rows))
-        time.sleep(0.02)
+        if len(sizes) < 5:
+            decoded(sum(sizes) + 4)
 
     broken(monkeypatch, slowly)
     ask(Onnx({"models": (str(tagger(tmp_path / "m")),), "batch": 4, "quality": False}), *[scene] * 40)
-    assert sum(sizes) == 40 and len(sizes) < 30
+    assert sum(sizes) == 40 and sizes[1:5] == [4] * 4
