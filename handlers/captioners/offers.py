@@ -39,10 +39,8 @@ def where(engine: str, options: Options) -> str:
 
 def lacks(engine: str, options: Options) -> str:
     """What a local engine lacks. Blocking: looks at the disk."""
-    if engine == "onnx" and importlib.util.find_spec("onnxruntime") is None:
-        from .runtime import INSTALL
-
-        return f"the engine onnx needs onnxruntime: {INSTALL}"
+    if engine == "onnx":
+        return _tagger_lacks(options)
     if engine == "llama":
         from .gguf_files import find
         from .llama import INSTALL as LLAMA
@@ -53,6 +51,23 @@ def lacks(engine: str, options: Options) -> str:
             find(text(options, "model"), text(options, "mmproj"), text(options, "hub"))
         except ValueError as error:
             return str(error)
+    return ""
+
+
+def _tagger_lacks(options: Options) -> str:
+    from .registry import NoSuchTagger
+    from .runtime import INSTALL
+    from .weights import Hub, NoWeights, find, is_local
+
+    if importlib.util.find_spec("onnxruntime") is None:
+        return f"the engine onnx needs onnxruntime: {INSTALL}"
+    fetches = flag(options, "offline") is not True and importlib.util.find_spec("huggingface_hub") is not None
+    try:
+        for name, _ in map(model_spec, texts(options, "models")):
+            if is_local(name) or not fetches:  # what may be fetched is fetched when it is needed
+                find(name, Hub(offline=True), lambda said: None)
+    except (NoWeights, NoSuchTagger, ImportError) as error:
+        return " ".join(str(error).split())
     return ""
 
 

@@ -79,6 +79,14 @@ def find(name: str, hub: Hub, tell: Tell) -> Weights:
     )
 
 
+def is_local(name: str) -> bool:
+    """Whether `find` fetches nothing for this name: a folder, or no name that anybody knows."""
+    if name.startswith(("http://", "https://")) or name in entries():
+        return False
+    folder = Path(name).expanduser()
+    return folder.is_dir() or folder.is_absolute() or name.startswith((".", "~")) or len(name.split("/")) < 2
+
+
 def in_folder(folder: Path, known: Entry | None = None) -> Weights:
     """A folder with a model and the names of its scores. Raises NoWeights naming what is missing."""
     entry = known or described(folder)

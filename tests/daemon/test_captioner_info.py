@@ -18,6 +18,7 @@ from dropdock.daemon.cli import cli
 from dropdock.daemon.config import CaptionerConfig
 from dropdock.store.database import Database
 from dropdock.store.store import Store
+from onnx_made import tagger
 
 TAGS = says({"models": [{"name": "eye:latest"}, {"name": "other:7b"}]})
 LINES = [
@@ -60,6 +61,25 @@ async def test_each_says_what_it_lacks(tmp_path: Path, monkeypatch: pytest.Monke
     assert "llama" in rows["gguf"].note or "vision half" in rows["gguf"].note
     assert rows["gguf"].device == "cuda:1" and rows["local"].device == url
     assert "no model small" in rows["far"].note
+
+
+async def test_a_tagger_says_which_files_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that is not there or holds no model, a name that nobody knows, a model that may not be fetched."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    (tmp_path / "empty").mkdir()
+    there = str(tagger(tmp_path / "there"))
+    wanted = {
+        "gone": ({"models": (str(tmp_path / "gone"),)}, "there is no folder"),
+        "empty": ({"models": (there, str(tmp_path / "empty"))}, "holds no model.onnx"),
+        "unknown": ({"models": ("wd-magic",)}, "there is no tagger wd-magic"),
+        "offline": ({"models": ("wd-vit-tagger-v3",), "offline": True}, "wd-vit-tagger-v3"),
+        "later": ({"models": ("wd-vit-tagger-v3",)}, ""),
+        "there": ({"models": (there,)}, ""),
+    }
+    found = await info(*(CaptionerConfig(name, "onnx", options) for name, (options, _) in wanted.items())).listing()  # type: ignore[arg-type]
+    for row in found:
+        said = wanted[row.name][1]
+        assert (said in row.note) if said else not row.note, (row.name, row.note)
 
 
 async def test_servers_that_are_away_cost_seconds_together(monkeypatch: pytest.MonkeyPatch) -> None:
