@@ -97,16 +97,20 @@ def judge(text: str, cut: bool, tags: bool) -> Reading:
         return Reading(then=Then.PLAINLY, why="it answers signs that are no words", notes=(GARBAGE,))
     start = loop_start(text)
     if start is not None:
-        kept = tidy(clean_end(text[:start], tags, sure=False), tags)
+        kept = _words(clean_end(text[:start], tags, sure=False), tags)
         return Reading(kept, then=Then.STEADILY, why="it repeats itself without end", notes=(LOOP,))
     if cut:
-        kept = tidy(clean_end(text, tags, sure=True), tags)
+        kept = _words(clean_end(text, tags, sure=True), tags)
         whole = bool(kept) and (tags or kept[-1] in ".!?。！？")
         return Reading(kept, then=Then.USE if whole else Then.LONGER, why="" if whole else "it was cut off", notes=(CUT,))
+    kept = _words(text, tags)
+    return Reading(kept) if kept else Reading(then=Then.PLAINLY, why="it answered nothing that is a text")
+
+
+def _words(text: str, tags: bool) -> str:
+    """The tidy text; '' when what is left of it is a piece of JSON."""
     kept = tidy(text, tags)
-    if not kept or looks_like_json(kept):
-        return Reading(then=Then.PLAINLY, why="it answered nothing that is a text")
-    return Reading(kept)
+    return "" if looks_like_json(kept) else kept
 
 
 def _of_object(found: Mapping[str, object], cut: bool, tags: bool, depth: int = 0) -> Reading:

@@ -9,7 +9,7 @@ from dropdock.handlers.captioners import answers
 from dropdock.handlers.captioners.answers import CUT, LOOP, PROSE, SCORES, Then, flags, opinion, read, refusal
 from dropdock.handlers.captioners.jsonish import looks_like_json
 from dropdock.handlers.captioners.loops import loop_start
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 TEXT = "A red paper lantern hangs over a wet street at night."
@@ -256,6 +256,7 @@ VALUES = st.recursive(
 
 
 @given(st.lists(PIECES, max_size=12).map("".join), st.booleans(), st.booleans(), st.booleans())
+@example('"}.', False, True, True)  # the end of an object, cut behind it
 def test_any_reply_is_words_or_another_question(reply: str, wanted: bool, cut: bool, tags: bool) -> None:
     """Nothing is raised; what is used is one line of text that is no JSON; a reply without text is never used."""
     found = read(reply, wanted, cut, tags)
