@@ -16,6 +16,7 @@ from .problems import Refused
 PAGE = {
     "index.html": "text/html",
     "app.js": "text/javascript",
+    "captions.js": "text/javascript",
     "dom.js": "text/javascript",
     "server.js": "text/javascript",
     "panels.js": "text/javascript",

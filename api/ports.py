@@ -28,6 +28,7 @@ class CaptionerState:
     note: str = ""  # what it waits for, loads, or lacks
     in_hand: int = 0  # pictures it has, from being claimed to being written
     per_second: float = 0.0  # pictures a second, over the last half minute
+    last_per_second: float = 0.0  # the same when it last worked
 
     @property
     def stuck(self) -> bool:

@@ -254,6 +254,7 @@ def captioner(c: CaptionerState) -> View:
         "note": c.note,
         "in_hand": c.in_hand,
         "per_second": c.per_second,
+        "last_per_second": c.last_per_second,
     }
 
 

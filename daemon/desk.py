@@ -74,8 +74,8 @@ class Desk:
         if left > 0:
             state, note = "broken" if self._failed_starts else "waits", f"{self._patience.why}, again in {left:.0f} s"
         hands = 0 if self._session is None else len(self._session.hands)
-        speed = round(self._rate.per_second(time.monotonic()), 3)
-        return CaptionerState(self.config.name, self.config.engine, self._where or self.device, state, note, hands, speed)
+        speed, last = round(self._rate.per_second(time.monotonic()), 3), round(self._rate.last, 3)
+        return CaptionerState(self.config.name, self.config.engine, self._where or self.device, state, note, hands, speed, last)
 
     # ------------------------------------------------------------ its day
 

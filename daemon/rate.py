@@ -13,12 +13,13 @@ class Rate:
     def __init__(self) -> None:
         self._done: deque[tuple[float, int]] = deque()
         self._sum = 0
+        self.last = 0.0  # the last speed that was more than 0, however long ago
 
     def count(self, many: int, now: float) -> None:
         """So many were done just now."""
         self._done.append((now, many))
         self._sum += many
-        self._forget(now)
+        self.last = self.per_second(now) or self.last
 
     def per_second(self, now: float) -> float:
         """How many a second were done in the last WINDOW, or since the first one in it; 0 when nothing was."""

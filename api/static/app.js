@@ -1,14 +1,18 @@
 // The status page: ask once, then follow the event stream; every event shows at once, and what it changed is asked for again soon.
 
+import * as captions from "./captions.js";
 import { $ } from "./dom.js";
 import * as panels from "./panels.js";
 import { get, key, listen, post, Refused, upload } from "./server.js";
 
 const ROWS = 200; // lines of history on the page
+const CAPTIONERS = 60_000; // ms between two questions who can caption: servers are asked for it
 let history = []; // newest first
 let known = null; // the newest status
 let line = "connecting"; // connecting, live, lost
 let mood = "running";
+let writers = []; // the captioners, when they were last asked
+let writersAt = -Infinity;
 
 // ---------------------------------------------------------------- asking
 
@@ -16,9 +20,10 @@ async function ask() {
   const files = (state) => get(`/files?state=${state}&limit=50`).then((found) => found.files);
   const jobs = (state, limit) => get(`/jobs?state=${state}&limit=${limit}`).then((found) => found.jobs);
   const aside = (place) => get(`/aside?place=${place}`).then((found) => found.aside);
-  const [status, watches, lines, links, datasets, held, failed, left, quarantine, trash, ...queue] = await Promise.all([
+  const [status, watches, lines, links, datasets, held, failed, left, quarantine, trash, going, latest, ...queue] = await Promise.all([
     get("/status"), get("/watches"), get(`/history?limit=${ROWS}`), allLinks(), get("/datasets"),
     files("held"), files("failed"), files("left"), aside("quarantine"), aside("trash"),
+    get("/captioning?state=open&limit=20"), get("/captioning?limit=3"),
     jobs("running", 50), jobs("failed", 20), jobs("paused", 10), jobs("queued", 10),
   ]);
   known = status;
@@ -27,11 +32,26 @@ async function ask() {
   panels.inboxes(watches.watches);
   panels.watchList(watches.watches, act);
   panels.lanes(status, queue.flat(), act);
+  captions.runs([...new Map([...going.runs, ...latest.runs].map((run) => [run.id, run])).values()], act);
+  captions.captioners(writers, status.captioners);
+  askWriters();
   merge(lines.history);
   panels.attention(status, { held, failed, left, quarantine, trash }, open);
   panels.links(links);
   panels.datasets(datasets.datasets);
   showLine();
+}
+
+// Who can caption takes seconds where a server is slow: nothing else waits for it.
+async function askWriters() {
+  if (performance.now() - writersAt < CAPTIONERS) return;
+  writersAt = performance.now();
+  try {
+    writers = (await get("/captioners")).captioners;
+    captions.captioners(writers, known.captioners);
+  } catch (error) {
+    trouble(error);
+  }
 }
 
 // The first links, and all that are not as they should be, in front.
@@ -81,7 +101,8 @@ function draw() {
 }
 
 function happened(type, data, id) {
-  if (type === "progress") panels.progress(data);
+  if (type === "progress" && data.run === undefined) panels.progress(data);
+  else if (type === "progress" && captions.progress(data)) return;
   else if (type !== "hello") {
     if (id !== null && !history.some((row) => row.id === id)) {
       history = [{ ...data, end: null, end_at: null, fresh: true }, ...history].slice(0, ROWS);

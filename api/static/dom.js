@@ -16,15 +16,18 @@ export function el(tag, attributes = {}, ...children) {
 }
 
 // Show items as children of a node, one each, in order. A child whose item did not change is kept, so that focus, open
-// details and selected text survive; a changed one gives its focus to its successor.
-export function show(parent, items, keyOf, make) {
+// details and selected text survive; a changed one gives its focus to its successor, unless `move` can have it say what is new.
+export function show(parent, items, keyOf, make, move = () => false) {
   const had = new Map([...parent.children].map((child) => [child.dataset.key, child]));
   const focus = parent.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
   const nodes = items.map((item) => {
     const key = String(keyOf(item));
     const seen = JSON.stringify(item);
     const old = had.get(key);
-    if (old && old.seen === seen) return old;
+    if (old && (old.seen === seen || move(old, item))) {
+      old.seen = seen;
+      return old;
+    }
     const node = make(item);
     if (old && old.open !== undefined && node.open !== undefined) node.open = old.open;
     node.dataset.key = key;

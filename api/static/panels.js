@@ -140,7 +140,7 @@ export function datasets(rows) {
   show($("datasets"), rows, (row) => row.slug, (row) => el("li", {},
     el("div", { class: "line" },
       el("strong", { title: row.path }, el("bdi", {}, row.slug)),
-      el("span", { class: "count" }, `${row.pictures.toLocaleString()} pictures · ${row.captioned.toLocaleString()} captions · ${bytes(row.bytes)}`)),
+      el("span", { class: "count" }, `${row.captioned.toLocaleString()} of ${row.pictures.toLocaleString()} captioned · ${bytes(row.bytes)}`)),
     el("progress", { max: row.pictures || 1, value: row.captioned, "aria-label": `captioned of ${row.slug}` })));
 }
 

@@ -3,18 +3,49 @@
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import TestServer
-from dropdock.api.ports import Event
-from dropdock.store import history
+from dropdock.api.captioners import CAPTIONERS, CaptionerRow
+from dropdock.api.captioning import CAPTIONS, Progress
+from dropdock.api.ports import CaptionerState, Event
+from dropdock.store import history, jobs, runs
 from dropdock.store.history import Happening
 from playwright.async_api import async_playwright, expect
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 HOSTILE = "/in/<img src=x onerror=alert(1)>\u202egnp.png"
+
+
+class Writers:
+    """Two captioners of the config, one of which cannot work, and runs over the real store."""
+
+    def __init__(self, store):
+        self.store = store
+
+    async def listing(self):
+        return [
+            CaptionerRow("qwen", "llama", "<i>q</i>.gguf", "cpu", "there is no file <i>q</i>.gguf"),
+            CaptionerRow("tagger", "onnx", "vit", "auto"),
+        ]
+
+    async def order(self, run_id, verb):
+        if verb == "cancel":
+            return await self.store.write(runs.cancel, run_id, 6.0) is not None
+        return await self.store.write({"pause": runs.pause, "resume": runs.resume}[verb], run_id)
+
+    def progress(self, run):
+        return Progress(run.done + run.failed, 4.25, 61.0)
+
+
+def dressed(face, **changes):
+    """The application with captioners."""
+    app = face.app(**changes)
+    app[CAPTIONERS] = app[CAPTIONS] = Writers(face.store)
+    return app
 
 
 @pytest.fixture
@@ -47,7 +78,7 @@ async def opened(browser, serve, face, full):
     """Open the page at a size; what goes wrong in it is gathered in `page.wrong`."""
 
     async def open_page(width=1280, height=900, server=None, **kwargs):
-        server = server or await serve(face.app())
+        server = server or await serve(dressed(face))
         page = await browser.new_page(viewport={"width": width, "height": height}, **kwargs)
         page.wrong = []
         origin = str(server.make_url("/"))
@@ -97,7 +128,7 @@ async def test_every_panel_shows_what_the_store_has(opened):
     await expect(page.locator("#attention")).to_contain_text("what.bin")
     await expect(page.locator("#attention")).to_contain_text("would run code")
     await expect(page.locator("#links")).to_contain_text("1 conflict")
-    await expect(page.locator("#datasets")).to_contain_text("3 pictures · 1 captions")
+    await expect(page.locator("#datasets")).to_contain_text("1 of 3 captioned")
     await expect(page.locator("#tiles")).to_contain_text("models")
     assert page.wrong == []
 
@@ -158,7 +189,7 @@ async def test_nothing_sticks_out_on_a_phone(face, opened, scheme, tmp_path):
 
 async def test_the_page_asks_for_the_key(browser, serve, face, full):
     """With a key set the page shows nothing until it is given, says when it is wrong, and streams with the right one."""
-    server = await serve(face.app(api_key="sesame"))
+    server = await serve(dressed(face, api_key="sesame"))
     page = await browser.new_page()
     await page.goto(str(server.make_url("/")))
     for given in ("wrong", "sesame"):
@@ -174,12 +205,69 @@ async def test_the_page_asks_for_the_key(browser, serve, face, full):
 
 async def test_the_page_comes_back_by_itself(opened, serve, face):
     """When the daemon stops the page says so; when it is back, what happened meanwhile is there."""
-    first = await serve(face.app())
+    first = await serve(dressed(face))
     page = await opened(server=first)
     port = first.port
     await first.close()
     await expect(page.locator("#state")).to_contain_text("trying again")
     told = await face.feed.tell(Happening("arrived", Path("/in/meanwhile.zip")))
-    await serve(face.app(), port)
+    await serve(dressed(face), port)
     await expect(page.locator("#state")).to_have_text("running", timeout=15_000)
     await expect(page.locator(f"#history tr[data-key='{told}']")).to_contain_text("meanwhile.zip")
+
+
+async def test_captioners_say_how_they_are(opened, face):
+    """Those at work and those that rest or cannot work, with what they wait for and their speed; names and reasons stay text."""
+    state = CaptionerState("tagger", "onnx", "cuda:0", "waits", "waits for ComfyUI: 2 in its queue", last_per_second=12.4)
+    face.control.state = replace(face.control.state, captioners=(state,))
+    page = await opened()
+    rows = page.locator("#captioners li")
+    await expect(rows).to_have_count(2)
+    await expect(rows.nth(0)).to_contain_text("cannot work")
+    await expect(rows.nth(0)).to_contain_text("there is no file <i>q</i>.gguf")
+    await expect(rows.nth(1)).to_have_text(
+        re.compile(r"tagger ?waits ?last 12 img/s ?onnx · vit · cuda:0 ?waits for ComfyUI: 2 in its queue")
+    )
+    assert await page.locator("#captioners i").count() == 0 and page.wrong == []
+
+
+async def test_a_run_is_followed_held_back_and_ended(opened, face):
+    """Its bar, count, speed and time left move with the stream in the same row, so that its buttons stay; they do what they say."""
+    run = await face.store.write(runs.create, runs.NewRun("cats", "basic", "tags", "all"), 3, 5.0)
+    page = await opened()
+    row = page.locator("#runs li")
+    await expect(row.locator(".count")).to_have_text("0 of 3 · 4.3 img/s · 1 min left")
+    pause = page.get_by_role("button", name=f"pause run {run} of cats")
+    await pause.focus()
+    await pause.evaluate("button => { button.before = true }")
+    told = {
+        "run": run,
+        "state": "running",
+        "total": 3,
+        "done": 1,
+        "failed": 0,
+        "progress": 0.3333,
+        "per_second": 12.0,
+        "eta": 7.5,
+    }
+    face.feed.send(Event(None, "progress", told))
+    await expect(row.locator("progress")).to_have_attribute("value", "0.3333")
+    await expect(row.locator(".count")).to_have_text("1 of 3 · 12 img/s · 7 s left")
+    assert await pause.evaluate("button => button.before === true && button === document.activeElement")
+    await pause.click()
+    await page.get_by_role("button", name=f"resume run {run} of cats").click()
+    await page.get_by_role("button", name=f"cancel run {run} of cats").click()
+    await expect(row).to_contain_text("cancelled")
+    assert await row.get_by_role("button").count() == 0 and page.wrong == []
+
+
+async def test_pictures_that_failed_are_counted(opened, face):
+    """A run that is over says how many failed."""
+    run = await face.store.write(runs.create, runs.NewRun("cats", "basic", "tags", "all"), 3, 5.0)
+    row = await face.store.read(runs.get, run)
+    await face.store.write(runs.feed, row, await face.store.read(runs.next_pictures, row, 9), True, 5.0)
+    (job,) = await face.store.write(jobs.claim_for, "basic", "me", 9e9, 1)
+    await face.store.write(jobs.fail, job.id, "me", "too ugly", 6.0, retry=False)
+    page = await opened()
+    await expect(page.locator("#runs li")).to_contain_text("1 failed")
+    assert page.wrong == []

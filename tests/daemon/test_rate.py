@@ -24,6 +24,16 @@ def test_what_is_long_ago_does_not_count():
     assert rate.per_second(2.0) == 2.5 and rate.per_second(WINDOW + 5) == 0.0
 
 
+def test_the_last_speed_is_kept():
+    """Long after the last picture it is still known how fast it went; one look after a long rest changes nothing."""
+    rate = Rate()
+    rate.count(5, 0.0)
+    rate.count(5, 1.0)
+    assert (rate.per_second(WINDOW + 5), rate.last) == (0.0, 5.0)
+    rate.count(1, 3 * WINDOW)
+    assert rate.last == 5.0
+
+
 @given(st.lists(st.tuples(st.integers(0, 9), st.floats(0, 20)), max_size=50))
 def test_it_is_never_negative_and_forgets(counts):
     """Whatever comes, in the order of time."""
