@@ -13,7 +13,7 @@ import venv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-PACKAGES = ("diffusers", "transformers", "torch", "--extra-index-url", "https://download.pytorch.org/whl/cpu")
+PACKAGES = ("diffusers", "torch")  # torch as PyPI has it: 5 GB on disk; pip's own PIP_EXTRA_INDEX_URL may name a smaller build
 ASK = """
 import json, sys
 from diffusers.loaders.single_file_utils import infer_diffusers_model_type
@@ -43,10 +43,14 @@ def asked(case: Mapping[str, object]) -> bool:
 
 
 def answers(cases: Sequence[Mapping[str, object]], folder: Path) -> list[str]:
-    """The bases that diffusers names, in order; raises subprocess.CalledProcessError when it cannot be installed."""
-    venv.create(folder, with_pip=True)
+    """The bases that diffusers names, in order. It is installed into the folder unless it is there.
+
+    Raises subprocess.CalledProcessError when it cannot be installed.
+    """
     python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    subprocess.run([python, "-m", "pip", "install", "-q", *PACKAGES], check=True)
+    if not python.exists() or subprocess.run([python, "-c", "import diffusers, torch"], check=False).returncode:
+        venv.create(folder, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", *PACKAGES], check=True)
     lines = (json.dumps({k: v[1] for k, v in case["tensors"].items()}) for case in cases)  # type: ignore[attr-defined]
     done = subprocess.run([python, "-c", ASK], input="\n".join(lines), stdout=subprocess.PIPE, encoding="utf-8", check=True)
     return [base_of(line) for line in done.stdout.splitlines()]

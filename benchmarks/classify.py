@@ -1,11 +1,12 @@
 """How often classifying is right, what is taken for what, and what it costs: a corpus of headers is written as sparse files and identified.
 
-    python benchmarks/classify.py [--corpus FILE] [--max-gib N] [--peers]
+    python benchmarks/classify.py [--corpus FILE] [--max-gib N] [--peers [FOLDER]]
 
 Right: type and base as expected, and every invalid or unsafe file found as such. Confidently wrong: another answer at 0.8 or more, or any
 answer at 0.8 or more where an honest one must be unsure. A corpus is one JSON object a line, gzipped or plain; tests/data has one.
 Headers that fit several families (tests/data/unsure.jsonl.gz) are asked beside it, and count in the line on being unsure alone.
---peers also asks diffusers, which is installed for it into a folder that is removed again (2 GB are downloaded).
+--peers also asks diffusers, which is installed with torch (5 GB) into FOLDER, or into one that is removed again; DROPDOCK_BENCH_PEERS
+names such a FOLDER for `./run bench _results`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import os
 import sys
 import tempfile
 from collections import Counter
@@ -112,11 +114,11 @@ def accuracy(judged: list[Judged], unsure: list[Judged]) -> list[Figure]:
     ]
 
 
-def side_by_side(judged: list[Judged]) -> Figure:
-    """The bases of single-file diffusion models that diffusers names rightly, beside ours."""
+def side_by_side(judged: list[Judged], folder: str) -> Figure:
+    """The bases of single-file diffusion models that diffusers names rightly, beside ours; '' is a folder that is removed again."""
     both = [j for j in judged if _peers.asked(j.case)]
-    with tempfile.TemporaryDirectory() as folder:
-        theirs = _peers.answers([j.case for j in both], Path(folder))
+    with tempfile.TemporaryDirectory() as passing:
+        theirs = _peers.answers([j.case for j in both], Path(folder or passing).absolute())
     right = sum(base == j.wanted[1] for base, j in zip(theirs, both, strict=True))
     ours = sum(j.said[1] == j.wanted[1] for j in both)
     measured = f"{ours} against {right} of {len(both)}"
@@ -127,7 +129,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, default=ROOT / "tests" / "data" / "models.jsonl.gz")
     parser.add_argument("--max-gib", type=float, default=100.0, help="skip files whose apparent size is larger")
-    parser.add_argument("--peers", action="store_true", help="also ask diffusers, in a virtual environment of its own")
+    parser.add_argument(
+        "--peers",
+        nargs="?",
+        const="",
+        default=os.environ.get("DROPDOCK_BENCH_PEERS"),
+        metavar="FOLDER",
+        help="also ask diffusers, in a virtual environment of its own",
+    )
     args = parser.parse_args()
     judged: list[Judged] = []
     plain: list[Path] = []
@@ -148,7 +157,7 @@ def main() -> int:
         ]
         read = _headers.bytes_read(folder)
     figures += [read] if read else []
-    figures += [side_by_side(judged)] if args.peers else []
+    figures += [side_by_side(judged, args.peers)] if args.peers is not None else []
     counts = Counter(j.verdict for j in judged)
     row = [len(judged), counts["right"], counts["wrong"], counts["confidently wrong"], f"{each / max(len(judged), 1) * 1000:.1f}"]
     report("Classify", ["cases", "right", "wrong", "confidently wrong", "ms a file"], [row], confusion(judged), figures)
