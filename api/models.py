@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from aiohttp import web
 
 from ..rules.conditions import TYPES
 from ..rules.confidence import Bands
 from ..rules.terms import Hashes
-from ..store import hashes, headers, links, lookups, models
+from ..store import hashes, headers, links, lookups, models, standing
 from ..store.headers import HeaderRow
 from ..store.lookups import LookupRow
 from ..store.rows import LinkRow, ModelRow
+from ..store.standing import Standing
 from . import views
 from .keys import CONTROL, STORE
 from .problems import Refused
 from .queries import Query, json_object
 
 BANDS: web.AppKey[Callable[[], Bands]] = web.AppKey("bands")  # the words for a confidence, as they are in force
+CANDIDATES = 10  # models that a refusal names
 _BASE = re.compile(r"[a-z0-9][a-z0-9._-]{0,40}")
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The models that a digest, a prefix or a name means; names and links when it is one."""
+    """The models that a digest, a prefix or a name means, and how each stands; names and links when it is one."""
 
     rows: list[ModelRow]
+    stand: dict[str, Standing]
     names: list[str]
     links: list[LinkRow]
     lookup: LookupRow | None = None
@@ -40,11 +44,22 @@ class Found:
 def found(c: sqlite3.Connection, text: str) -> Found:
     """Look a model up by SHA-256, by its first six digits or more, or by exact name."""
     rows = models.find(c, text)
+    stand = standing.standings(c, [r.sha256 for r in rows])
     if len(rows) != 1:
-        return Found(rows, [], [])
+        return Found(rows, stand, [], [])
     sha256 = rows[0].sha256
     shown = links.listing(c, sha256=sha256)
-    return Found(rows, models.names(c, sha256), shown, lookups.of(c, sha256), hashes.get(c, sha256), headers.get(c, sha256))
+    return Found(
+        rows, stand, models.names(c, sha256), shown, lookups.of(c, sha256), hashes.get(c, sha256), headers.get(c, sha256)
+    )
+
+
+def page(
+    c: sqlite3.Connection, ask: Callable[[sqlite3.Connection], list[ModelRow]]
+) -> tuple[list[ModelRow], dict[str, Standing]]:
+    """The models of a question, with how each stands."""
+    rows = ask(c)
+    return rows, standing.standings(c, [r.sha256 for r in rows])
 
 
 async def listing(request: web.Request) -> web.Response:
@@ -52,7 +67,7 @@ async def listing(request: web.Request) -> web.Response:
     query = Query(request, "type", "base", "name", "unsure", "sort", "limit", "after")
     limit = query.limit()
     unsure = query.choice("unsure", ("true", "false")) == "true"
-    rows = await request.app[STORE].read(
+    ask = partial(
         models.listing,
         type=query.text("type"),
         base=query.text("base"),
@@ -62,7 +77,10 @@ async def listing(request: web.Request) -> web.Response:
         after=query.integer("after") or 0,
         limit=limit,
     )
-    return views.answer({"models": [_view(request, r) for r in rows], "next": rows[-1].id if len(rows) == limit else None})
+    rows, stand = await request.app[STORE].read(page, ask)
+    return views.answer(
+        {"models": [_view(request, r, stand[r.sha256]) for r in rows], "next": rows[-1].id if len(rows) == limit else None}
+    )
 
 
 def bands(request: web.Request) -> Bands:
@@ -71,8 +89,10 @@ def bands(request: web.Request) -> Bands:
     return Bands() if asked is None else asked()
 
 
-def _view(request: web.Request, row: ModelRow) -> views.View:
-    return {**views.model(row), "band": bands(request).word(row.confidence)}
+def _view(request: web.Request, row: ModelRow, stands: Standing) -> views.View:
+    """A model with the word for how sure it is, and how its bytes stand: `blob` is where they are, or were last."""
+    word = bands(request).word(row.confidence)
+    return {**views.model(row), "band": word, "state": stands.state, "blob": str(stands.at)}
 
 
 async def one(request: web.Request) -> web.Response:
@@ -86,7 +106,7 @@ async def one(request: web.Request) -> web.Response:
     more = {"facts": views.facts(row.facts), "names": it.names, "links": shown, "civitai": views.lookup(it.lookup)}
     more["hashes"] = None if it.hashes is None else asdict(it.hashes)
     more["verdict"] = it.header.verdict or None if it.header is not None else None
-    return views.answer({**_view(request, row), **more})
+    return views.answer({**_view(request, row, it.stand[row.sha256]), **more})
 
 
 async def one_model(request: web.Request) -> ModelRow:
@@ -99,8 +119,16 @@ async def _meant(request: web.Request) -> Found:
     if not it.rows:
         raise Refused("not-found", "No model has this SHA-256: give all of it, at least its first six digits, or the exact name.")
     if len(it.rows) > 1:
-        raise Refused("ambiguous", "More than one model is meant: give more digits.", models=[r.sha256 for r in it.rows[:20]])
+        raise _ambiguous(request.match_info["sha256"], it.rows)
     return it
+
+
+def _ambiguous(text: str, rows: Sequence[ModelRow]) -> Refused:
+    """The refusal of a text that fits several models: it names them with the first digits of each, CANDIDATES at most."""
+    named = [f"{r.name} {r.sha256[:12]}" for r in rows[:CANDIDATES]]
+    more = [f"and {len(rows) - CANDIDATES} more"] if len(rows) > CANDIDATES else []
+    said = f"{text!r} means more than one model, give the digits of one: {', '.join([*named, *more])}."
+    return Refused("ambiguous", said, models=[r.sha256 for r in rows[:20]])
 
 
 async def named_models(request: web.Request, named: object, most: int) -> list[str]:
@@ -113,7 +141,7 @@ async def named_models(request: web.Request, named: object, most: int) -> list[s
         if not rows:
             raise Refused("not-found", f"No model is called {text!r}, or has a SHA-256 that begins so.")
         if len(rows) > 1:
-            raise Refused("ambiguous", f"{text!r} means more than one model: give digits.", models=[r.sha256 for r in rows[:20]])
+            raise _ambiguous(str(text), rows)
         found[rows[0].sha256] = None
     return list(found)
 

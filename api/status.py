@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from ..rules.terms import Lane
-from ..store import blobs, files, history, jobs, models
+from ..store import blobs, files, history, jobs, standing
 from . import views
 from .keys import CONTROL, STORE
 from .problems import Refused
@@ -34,7 +34,7 @@ class Counts:
 
 def counts(c: sqlite3.Connection) -> Counts:
     """All the counts of a status."""
-    return Counts(files.counts(c), jobs.counts(c), jobs.paused_lanes(c), models.count(c), history.last_id(c), blobs.troubles(c))
+    return Counts(files.counts(c), jobs.counts(c), jobs.paused_lanes(c), standing.count(c), history.last_id(c), blobs.troubles(c))
 
 
 async def health(request: web.Request) -> web.Response:

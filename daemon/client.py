@@ -28,6 +28,7 @@ KEY_VARIABLE = "DROPDOCK_API_KEY"
 TIMEOUT = 30.0  # seconds that an answer may take
 CHUNK = 1 << 20
 VERSION_HEADER = "Dropdock-Version"  # every answer of a daemon has it
+TELLING = (400, 404, 409)  # statuses of problems whose detail says all: see api/problems.py
 NOBODY = "no daemon is running (start it with `dropdock run`)"
 
 
@@ -200,9 +201,15 @@ def _answer(response: http.client.HTTPResponse) -> Row:
             detail = f"set {KEY_VARIABLE}, or server.api_key in the configuration"
         found = body.get("problems")
         problems = [str(p) for p in found] if isinstance(found, list) else []
-        said = ": ".join(filter(None, (title, detail))) or f"the daemon answered {response.status}"
-        raise Refused(response.status, said, problems)
+        raise Refused(response.status, _said(response.status, title, detail), problems)
     return body
+
+
+def _said(status: int, title: str, detail: str) -> str:
+    """A problem in one sentence. The detail is enough where it names what is missing, wrong or in the way, or repeats the title."""
+    if detail and (status in TELLING or detail.startswith(title)):
+        return detail
+    return ": ".join(filter(None, (title, detail))) or f"the daemon answered {status}"
 
 
 def _events(lines: Iterator[bytes]) -> Iterator[Event]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..rules.terms import Facts, Model, ModelFacts, Verdict
 from .codec import dumps, printable, to_db
 from .rows import FILE_COLUMNS, MODEL_COLUMNS, FileRow, ModelRow, file_row, model_row
+from .standing import LISTED, State, standings
 
 EVERYWHERE = "*"
 SORTS = {  # word -> column, how the next page is told from this one, order: those a person looks for come first
@@ -52,14 +53,21 @@ def get(c: sqlite3.Connection, sha256: str) -> ModelRow | None:
 
 
 def find(c: sqlite3.Connection, text: str) -> list[ModelRow]:
-    """Models by the start of their SHA-256 (6 digits or more), or by exact name."""
+    """Models by the start of their SHA-256 (6 digits or more), or by exact name.
+
+    Of several of a name those that are gone do not count, so that a file that was overwritten is still meant by its name.
+    """
     prefix = text.lower() if len(text) >= 6 and set(text.lower()) <= set("0123456789abcdef") else None
     rows = c.execute(
         f"""SELECT {MODEL_COLUMNS} FROM models WHERE sha256 GLOB ? OR sha256 IN (SELECT sha256 FROM model_names WHERE name=?)
             ORDER BY id""",
         (f"{prefix}*" if prefix else "", text),
     )
-    return [model_row(r) for r in rows]
+    found = [model_row(r) for r in rows]
+    if len(found) < 2 or prefix:
+        return found
+    stand = standings(c, [r.sha256 for r in found])
+    return [r for r in found if stand[r.sha256].state not in (State.GONE, State.REPLACED)] or found
 
 
 def listing(
@@ -73,14 +81,14 @@ def listing(
     after: int = 0,
     limit: int = 100,
 ) -> list[ModelRow]:
-    """Models in the order of `sort` (one of SORTS) from behind the model of the id `after`; 0 begins.
+    """Models in the order of `sort` (one of SORTS) from behind the model of the id `after`; 0 begins. Those without a file are left out.
 
     `name` matches a part of the name; `below` asks for those less sure than that, 0 to 1.
     """
     column, sign, way = SORTS[sort]
-    where, more = ["1"], list[object]()
+    where, more = [LISTED], list[object]()
     if after:
-        where = ["id > ?"] if column == "id" else [f"({column}, id) {sign} (SELECT {column}, id FROM models WHERE id = ?)"]
+        where += ["id > ?"] if column == "id" else [f"({column}, id) {sign} (SELECT {column}, id FROM models WHERE id = ?)"]
         more.append(after)
     for axis, value in (("type", type), ("base", base)):
         if value:
@@ -157,9 +165,3 @@ def units_of(c: sqlite3.Connection, sha256: str) -> list[FileRow]:
         f"SELECT {FILE_COLUMNS} FROM files WHERE sha256=? AND lead IS NULL AND (present=1 OR state='held') ORDER BY id", (sha256,)
     )
     return [file_row(r) for r in rows]
-
-
-def count(c: sqlite3.Connection) -> tuple[int, int]:
-    """How many models there are, and their bytes."""
-    n, size = c.execute("SELECT count(*), coalesce(sum(size), 0) FROM models").fetchone()
-    return n, size

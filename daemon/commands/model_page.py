@@ -9,6 +9,12 @@ from .common import number, rows, size
 from .lookup import lines
 
 _PLAIN = ("type", "base", "variant", "subfamily", "precision", "lora_format", "condition", "reason", "blob", "wanted")
+_STANDS = {
+    "away": "away: it is on a disk that is not there just now",
+    "gone": "gone: nothing has this content any more, what stands here is what is remembered",
+    "changed": "changed in the hub by somebody: it is hashed anew",
+    "replaced": "replaced: the hub's file has another content now",
+}
 
 
 def shown(answer: Row) -> Iterator[str]:
@@ -17,6 +23,7 @@ def shown(answer: Row) -> Iterator[str]:
     yield from (f"name         {name}" for name in _texts(answer.get("names")) or [str(answer["name"])])
     yield f"size         {size(answer['size'])}"
     yield from (f"{key:12} {answer[key]}" for key in _PLAIN if answer.get(key) is not None)
+    yield from (f"{'file':12} {said}" for said in (_STANDS.get(str(answer.get("state"))),) if said)
     facts = _object(answer.get("facts"))
     yield f"confidence   {number(answer['confidence']):.2f} {answer.get('band', '')}{_axes(_object(facts.get('model')))}"
     if answer.get("verdict"):

@@ -43,6 +43,8 @@ def models(ctx: click.Context, as_json: bool) -> None:
 def listing(type: str | None, base: str | None, name: str | None, unsure: bool, sort: str, limit: int, as_json: bool) -> None:
     """List models, the oldest first or as --sort says: the least sure first, the largest first. With --json one object a line.
 
+    A model whose file was deleted or overwritten is not listed; one on a disk that is not there just now is, and says `away`.
+
     \b
     Example:
       dropdock models list --type lora --base flux1
@@ -64,10 +66,11 @@ def listing(type: str | None, base: str | None, name: str | None, unsure: bool, 
             f"{number(r['confidence']):.2f} {r['band']}",
             size(r["size"]),
             r["wanted"] or "",
+            "" if r.get("state") == "ok" else r.get("state"),
         )
         for r in found
     )
-    print_table(("sha256", "name", "type", "base", "confidence", "size#", "wanted by"), cells, "no models")
+    print_table(("sha256", "name", "type", "base", "confidence", "size#", "wanted by", "file"), cells, "no models")
     if answer.get("next"):
         click.echo(f"the first {limit} of them; more with --limit or over the API")
 

@@ -4,7 +4,8 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from dropdock.store import datasets, history, jobs, models
+from dropdock.rules.terms import Facts, Kind, Model, ModelFacts
+from dropdock.store import blobs, datasets, history, jobs, models
 
 SHA = "ab" * 32
 
@@ -93,6 +94,33 @@ async def test_models_are_found_by_digest_prefix_and_name(face, client, full):
         found = await get(client, f"/models/{text}")
         assert (found["sha256"], found["names"], len(found["links"])) == (SHA, ["a.safetensors"], 2)
     await get(client, "/models/abab", 404)
+
+
+async def test_a_text_that_fits_several_models_is_refused_with_their_names(face, client, full):
+    """Each candidate is named with its first digits, ten at most; of the rest it is said how many there are."""
+    for n in range(12):
+        at = Path(f"/hub/{n}/a.safetensors")
+        model = Model(f"{n:064x}", "cd" * 16, 10, at.name, at, Facts(at, Kind.MODEL, 10, model=ModelFacts("safetensors")))
+        await face.store.write(models.keep, model, at, 1.0)
+    for refused in (
+        await get(client, "/models/a.safetensors", 409),
+        await post(client, "/models/a.safetensors/type", 409, json={"type": "vae"}),
+        await post(client, "/models/lookup", 409, json={"models": ["a.safetensors"]}),
+    ):
+        assert refused["detail"].startswith(
+            "'a.safetensors' means more than one model, give the digits of one: a.safetensors abababababab, "
+        )
+        assert refused["detail"].endswith("a.safetensors 000000000000, and 3 more.")
+        assert refused["detail"].count("a.safetensors") == 11
+        assert len(refused["models"]) == 13
+
+
+async def test_a_model_says_how_its_file_stands(face, client, full):
+    """`state` and `blob` are in the list and on the page of one."""
+    found = (await get(client, "/models"))["models"][0]
+    assert (found["state"], found["blob"]) == ("ok", "/hub/ab/a.safetensors")
+    await face.store.write(blobs.mark, [SHA], blobs.BlobState.GONE)
+    assert (await get(client, f"/models/{SHA}"))["state"] == "gone"
 
 
 async def test_links_are_listed_with_a_summary(client, full):

@@ -75,10 +75,16 @@ def test_a_refusal_is_said_in_the_daemons_words_without_the_key() -> None:
     problem = {"title": "There is no such thing", "detail": "There is no job 7.", "status": 404}
     with (
         server(saying(404, problem)) as url,
-        pytest.raises(Refused, match="There is no such thing: There is no job 7") as refused,
+        pytest.raises(Refused, match=r"^There is no job 7\.$") as refused,
     ):
         Client(url).get("/jobs/7")
     assert refused.value.status == 404
+    inside = {"title": "Something went wrong inside", "detail": "The log of the daemon says more."}
+    with server(saying(500, inside)) as url, pytest.raises(Refused, match="went wrong inside: The log"):
+        Client(url).get("/status")
+    full = {"title": "The inbox cannot be written", "detail": "The inbox cannot be written: no such folder."}
+    with server(saying(503, full)) as url, pytest.raises(Refused, match=r"^The inbox cannot be written: no such folder\.$"):
+        Client(url).get("/status")
     with (
         server(saying(401, {"title": "The API key is missing or wrong"})) as url,
         pytest.raises(Refused, match="DROPDOCK_API_KEY") as no,

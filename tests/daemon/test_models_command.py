@@ -107,3 +107,11 @@ def test_what_is_shown_of_little():
         "sha256       ab", "name         x", "size         5 B", "type         lora", "base         sdxl", "confidence   0.50 guess",
     ]  # fmt: skip
     assert "  but it says flux" in list(shown({**row, "facts": {"conflicts": ["it says flux"]}}))
+
+
+def test_a_file_that_is_not_there_is_said_so():
+    """Away and gone are words of their own; of what is there nothing is said."""
+    row = {"sha256": "ab", "name": "x", "size": 5, "type": "lora", "base": "sdxl", "confidence": 0.5, "band": "guess"}
+    for state in ("away", "gone", "replaced", "changed"):
+        assert any(line.startswith(f"file         {state}") for line in shown({**row, "state": state}))
+    assert not any(line.startswith("file ") for line in shown({**row, "state": "ok"}))
