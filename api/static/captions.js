@@ -53,11 +53,10 @@ export function runs(rows, act) {
       el("div", { class: "line" },
         el("strong", {}, el("bdi", {}, run.dataset)), badge(run.state, RUNS[run.state]),
         run.failed ? badge(`${run.failed.toLocaleString()} failed`, "bad") : null,
-        el("span", { class: "count" }, count(run)),
         el("span", { class: "verbs" }, ...(VERBS[run.state] || []).map((verb) =>
           button(verb, `run-${run.id}-${verb}`, () => act(`/captioning/${run.id}/${verb}`), `${verb} ${name}`)))),
       el("progress", { max: 1, value: run.progress, "aria-label": `captioned in ${name}` }),
-      el("p", { class: "sub" }, `run ${run.id} with `, el("bdi", {}, run.with), " into ", el("bdi", {}, run.set),
+      el("p", { class: "sub" }, el("span", { class: "count" }, count(run)), ` · run ${run.id} with `, el("bdi", {}, run.with), " into ", el("bdi", {}, run.set),
         run.phase === "measure" ? ", looking at the pictures first" : ""));
     row.run = run;
     return row;
