@@ -69,11 +69,10 @@ class Desk:
 
     def state(self) -> CaptionerState:
         """How it is, for people."""
-        left = self._patience.left
+        left, hands = self._patience.left, 0 if self._session is None else len(self._session.hands)
         state, note = self._state, self._note
-        if left > 0:
+        if left > 0 and (self._patience.asked or hands):
             state, note = "broken" if self._failed_starts else "waits", f"{self._patience.why}, again in {left:.0f} s"
-        hands = 0 if self._session is None else len(self._session.hands)
         speed, last = round(self._rate.per_second(time.monotonic()), 3), round(self._rate.last, 3)
         return CaptionerState(self.config.name, self.config.engine, self._where or self.device, state, note, hands, speed, last)
 
@@ -86,7 +85,7 @@ class Desk:
             pause = await until_due(self._around.house, self.config.name, self._patience)
             if pause is None or pause > 0:
                 self._say("idle")
-                await rest(self._stir, pause)
+                await rest(self._stir, min(pause, BEAT) if pause and self._patience.left else pause)
             elif why := await self._in_the_way():
                 self._say("waits", why)
                 await rest(self._stir, BEAT)
@@ -120,10 +119,24 @@ class Desk:
             return
         self._say("waits", WAITS)
         priority = await self._around.house.store.read(jobs.top_for, self.config.name)
-        async with self._around.turns.taken(self.config.name, self._card, priority, self.poke) as turn:
-            busy = await self._busy()
-            if not busy or self._takes_cpu:  # else somebody came while it waited for its turn
-                await self._loaded(turn, busy)
+        lost = asyncio.Event()
+        watch = asyncio.create_task(self._lose_interest(lost), name=f"interest {self.config.name}")
+        try:
+            async with self._around.turns.taken(self.config.name, self._card, priority, self.poke, lost) as turn:
+                watch.cancel()
+                busy = await self._busy()
+                # else nobody wants it any more, or somebody came to the card while it waited for its turn
+                if turn.granted.is_set() and (not busy or self._takes_cpu):
+                    await self._loaded(turn, busy)
+        finally:
+            watch.cancel()
+
+    async def _lose_interest(self, lost: asyncio.Event) -> None:
+        """While it waits for its turn: say so when its pictures are wanted no more, or it is retired."""
+        while not self._retired and await until_due(self._around.house, self.config.name, self._patience) is not None:
+            self._stir.clear()
+            await rest(self._stir, BEAT)
+        lost.set()
 
     async def _loaded(self, turn: Turn | None, busy: str) -> None:
         """Load, work until nothing is to be done or it is somebody else's turn, unload. `busy`: on the CPU, for this reason."""

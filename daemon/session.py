@@ -55,6 +55,7 @@ class Patience:
     until: float = 0.0
     why: str = ""
     refusals: int = 0  # times in a row that its service was down
+    asked: bool = False  # whether pictures were there for it at the last look: else it waits for nobody
 
     @property
     def left(self) -> float:
@@ -141,7 +142,7 @@ class Session:
         due = await until_due(self._around.house, self._name, self._patience)
         left = self._bored + idle - time.monotonic()
         if due is not None and due < max(idle, left):
-            return max(0.005, due)
+            return max(0.005, min(due, SOON) if self._patience.left else due)  # meanwhile its pictures may be wanted no more
         return left if left > 0 else None
 
     # ------------------------------------------------------------ feeding
@@ -290,6 +291,7 @@ async def until_due(house: House, name: str, patience: Patience) -> float | None
     if house.stopping:  # what was given back is for the next start
         return None
     due = await house.store.read(jobs.next_due_for, name)
+    patience.asked = due is not None
     return None if due is None else max(due - house.store.now(), patience.left)
 
 

@@ -40,13 +40,20 @@ class Turns:
         self._grant()
 
     @contextlib.asynccontextmanager
-    async def taken(self, name: str, card: str, priority: int, on_wanted: Callable[[], None]) -> AsyncIterator[Turn]:
-        """Wait for a turn and hold it. `on_wanted` is called whenever somebody begins to wait for what this one holds."""
+    async def taken(
+        self, name: str, card: str, priority: int, on_wanted: Callable[[], None], lost: asyncio.Event | None = None
+    ) -> AsyncIterator[Turn]:
+        """Wait for a turn and hold it. `on_wanted` is called whenever somebody begins to wait for what this one holds.
+
+        `lost`: set when the turn is wanted no more; one that was not granted until then never is.
+        """
         turn = Turn(name, card, priority, on_wanted, next(self._count))
         self._waiting.append(turn)
         try:
             self._grant()
-            await turn.granted.wait()
+            await _either(turn.granted, lost)
+            if not turn.granted.is_set():
+                self._waiting.remove(turn)
             yield turn
         finally:
             for where in (self._waiting, self._held):
@@ -73,3 +80,16 @@ class Turns:
         for held in self._held:
             if self.wanted(held) is not None:
                 held.on_wanted()
+
+
+async def _either(granted: asyncio.Event, lost: asyncio.Event | None) -> None:
+    """Wait until one of them is set."""
+    if lost is None:
+        await granted.wait()
+        return
+    waits = [asyncio.ensure_future(event.wait()) for event in (granted, lost)]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

@@ -120,6 +120,39 @@ async def test_a_missing_model_fails_no_picture(house, tmp_path):
         await until(lambda: len(texts(house.home)) == 3)
 
 
+async def cancel_all(house: Opened) -> None:
+    for job in await house.store.read(jobs.listing, state="open", lane="caption"):
+        await house.store.write(jobs.cancel, job.id, house.store.now())
+        house.lanes.cancel(job.id)
+    house.lanes.wake()
+
+
+@pytest.mark.parametrize("option", ["down", "missing"])
+async def test_a_captioner_waits_no_more_once_nobody_asks_it(house, tmp_path, option):
+    """Its pictures are cancelled while its service is down, or its model missing: the state says nothing of waiting any more."""
+    (tmp_path / "down").touch()
+    odd_engine(house, **{option: str(tmp_path / option)})
+    await drop(house, "a", "b")
+    async with working(house):
+        await until(lambda: any(s.stuck for s in house.captioning.states()))
+        await cancel_all(house)
+        await until(lambda: not any(s.stuck for s in house.captioning.states()))
+        assert states(house)["odd"] in (("idle", ""), ("ready", ""))
+        await take(house, {"c.png": picture(9, (64, 64))}, "dogs")
+        await until(lambda: any(s.stuck for s in house.captioning.states()))
+
+
+async def test_one_that_waits_for_its_turn_gives_up_with_its_pictures(house, monkeypatch):
+    """Cancelled while another captioner has the turn: it is idle, and its model is not loaded when the turn is free."""
+    odd_engine(house)
+    await drop(house, "a")
+    async with house.captioning.around.turns.taken("other", "", 0, lambda: None), working(house):
+        await until(lambda: states(house).get("odd", ("", ""))[1] == desk.WAITS)
+        await cancel_all(house)
+        await until(lambda: states(house)["odd"] == ("idle", ""))
+        assert house.captioning.workers == []
+
+
 async def test_a_captioner_that_the_config_mends_is_made_anew(house, tmp_path):
     """Its options are others after a reload: the waiting pictures are given to the new one."""
     odd_engine(house, broken=True)

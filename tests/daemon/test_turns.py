@@ -49,6 +49,29 @@ async def test_one_turn_goes_by_priority_then_in_order():
     await asyncio.gather(a.task, b.task, c.task)
 
 
+async def test_who_wants_no_turn_any_more_never_gets_one():
+    """b gives up while a has it: b goes on without a turn, and c is next."""
+    turns, lost = Turns(1), asyncio.Event()
+    a = Holder(turns, "a")
+    await settle()
+
+    async def b() -> bool:
+        async with turns.taken("b", "", 5, lambda: None, lost) as turn:
+            return turn.granted.is_set()
+
+    task = asyncio.create_task(b())
+    c = Holder(turns, "c")
+    await settle()
+    assert not task.done()
+    lost.set()
+    assert await task is False
+    a.leave.set()
+    await settle()
+    assert c.held.is_set()
+    c.leave.set()
+    await asyncio.gather(a.task, c.task)
+
+
 async def test_two_turns_but_one_card():
     """Two may be loaded, not both on one card; who is on another card is not disturbed."""
     turns = Turns(2)
