@@ -93,6 +93,10 @@ class Undoer:
             raise Impossible(_NEVER.get(row.verb, "nothing was kept of it that could be taken back"))
         if row.file_id is not None and await self._house.store.read(deeds.busy, row.file_id):
             raise Impossible("its job is not done yet: wait for it, or cancel it with `dropdock jobs cancel`")
+        wished = [sha256 for sha256, _, _ in row.deed.wanted]
+        if wished and not row.deed.models and not await self._house.store.read(deeds.kept, wished):
+            said = "does not keep this model" if len(wished) == 1 else "keeps none of these models"
+            raise Impossible(f"the hub {said} any more")
         for sha256, _ in row.deed.models:
             for other in await self._house.store.read(deeds.counting_on, row, sha256):
                 raise Impossible(f"a later action depends on it: undo {other.id} ({other.verb} of {other.path}) first")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..rules.terms import Back, Job, Move, Outcome, Stamp, TakenBack
 from . import files, history, jobs, links, models
-from .codec import from_db, loads, path_of, printable, to_db
+from .codec import dumps, from_db, loads, path_of, printable, to_db
 from .rows import AsideRow, Deed, DeedRow
 
 REVERSIBLE = frozenset(
@@ -121,6 +121,14 @@ def counting_on(c: sqlite3.Connection, line: DeedRow, sha256: str) -> list[DeedR
     return [_row(r) for r in rows]
 
 
+def kept(c: sqlite3.Connection, sha256s: Collection[str]) -> set[str]:
+    """Those of these contents that the hub keeps."""
+    rows = c.execute(
+        "SELECT sha256 FROM models WHERE in_hub AND sha256 IN (SELECT value FROM json_each(?))", (dumps([*sha256s]),)
+    )
+    return {r[0] for r in rows}
+
+
 def rewanting(c: sqlite3.Connection, line: DeedRow, sha256s: Collection[str]) -> int | None:
     """The newest line behind this one that changed who wants one of these models and still stands, as far as one is known."""
     among = set(sha256s)
@@ -216,6 +224,23 @@ def take_back(c: sqlite3.Connection, t: TakenBack, note: str, line: int | None, 
         history.set_aside_state(c, aside_id, "restored")
     if t.line is not None:
         c.execute("UPDATE history SET undone=? WHERE id=?", (line, t.line))
+        _orders_end(c, t.line, {sha256 for sha256, _ in t.models}, line)
+
+
+def _orders_end(c: sqlite3.Connection, behind: int, left: Collection[str], line: int | None) -> None:
+    """What was ordered since of models that leave the hub is undone with them: later deploy lines about nothing but these."""
+    if not left:
+        return
+    rows = c.execute(
+        f"""SELECT {_COLUMNS} FROM history WHERE id>? AND verb IN ('deploy','undeploy') AND did IS NOT NULL AND undone IS NULL""",
+        (behind,),
+    )
+    ended = [
+        r.id
+        for r in map(_row, rows)
+        if r.deed is not None and r.deed.wanted and {sha for sha, _, _ in r.deed.wanted} <= set(left)
+    ]
+    c.executemany("UPDATE history SET undone=? WHERE id=?", [(line, order) for order in ended])
 
 
 def _leave_hub(c: sqlite3.Connection, sha256: str, tracked: Path | None) -> None:

@@ -141,6 +141,31 @@ async def test_an_undone_deploy_takes_the_links_and_keeps_the_model(home):
         assert model.wanted is None and model.in_hub
 
 
+async def test_with_an_undone_store_the_deploy_behind_it_is_undone_too(home):
+    """The model left the hub, so its deploy is not offered any more, and says by which line it ended; the other model's is."""
+    path, other = lora(home), write_safetensors(home.inbox / "b.safetensors", {**LORA, "more": ("F16", (2,))})
+    async with undoing(home) as house:
+        await taken(house, path)
+        ended = await line(house, "deploy")
+        await taken(house, other)
+        stands = await line(house, "deploy")
+        assert (await house.undoer.undo(min(r.id for r in await house.told() if r.verb == "store"))).done
+        offered = {r.id for r in await house.told() if r.undoable and r.undone is None}
+        assert ended not in offered and stands in offered
+        refused = await house.undoer.undo(ended)
+        assert not refused.done and refused.note == f"it was undone already, by line {await line(house, 'undo')}"
+
+
+async def test_an_order_about_a_model_that_is_not_kept_any_more_says_so(home):
+    """A line of before, whose model left the hub: why it cannot be taken back is told."""
+    path = lora(home)
+    async with undoing(home) as house:
+        await taken(house, path)
+        await house.store.write(lambda c: c.execute("DELETE FROM models"))
+        refused = await house.undoer.undo(await line(house, "deploy"))
+        assert not refused.done and refused.note == "the hub does not keep this model any more"
+
+
 async def test_an_undone_unpack_gives_the_archive_back_and_keeps_what_was_edited(home):
     """Pictures go to the trash with the captions we made; an edited text and a changed picture stay, and both are told."""
     made = {f"{n}.png": picture(n) for n in range(4)} | {"0.txt": b"came with it"}
