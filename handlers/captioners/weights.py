@@ -1,18 +1,22 @@
 """Where a tagger's files are: a name of the table, a folder, a repository of the Hugging Face hub, or an address, brought to one folder.
 
 What must hold: a model that is there is not asked for again; a download has a temporary name until it is whole and is never larger than
-was said; whatever is in the way (no network, a gated repository, an extra that is not installed) is one line that says what to do.
+was said; whatever is in the way (no network, a gated repository, an extra that is not installed) is one line that says what to do, and what
+the hub's client says of its retries goes into our log at debug and nowhere else.
 """
 
 from __future__ import annotations
 
 import hashlib
 import http.client
+import logging
 import os
+import re
 import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +34,7 @@ MOST = 16_000_000_000  # bytes of one file
 CHUNK = 1 << 20
 TIMEOUT = 60.0  # seconds without a byte
 SPARE = 1_000_000_000  # bytes that stay free on the disk
+_log = logging.getLogger("dropdock.weights")  # stderr sees nothing of it where nobody set logs up: in a worker, in a command
 
 
 class NoWeights(RuntimeError):
@@ -126,6 +131,7 @@ def _fetched(known: Entry, file: str, hub: Hub, tell: Tell) -> Path:
         mend = "pipx inject dropdock huggingface_hub (or pip install 'dropdock[hub]'), or name a folder"
         raise ImportError(f"{known.name} has to be downloaded and huggingface_hub is not installed: {mend}") from error
 
+    _hush()
     try:
         return Path(
             hf_hub_download(
@@ -149,6 +155,23 @@ def _fetched(known: Entry, file: str, hub: Hub, tell: Tell) -> Path:
         raise NoWeights(_absent(known, file, hub, error)) from None
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise NoWeights(f"{known.repo}/{file} cannot be downloaded: {_line(error)}") from None
+
+
+def _hush() -> None:
+    """Have the hub's client print nothing: it brings a handler of its own that writes every retry to stderr, below our bar."""
+    theirs = logging.getLogger("huggingface_hub")
+    if not any(isinstance(handler, _ToDebug) for handler in theirs.handlers):
+        theirs.handlers[:] = [_ToDebug()]
+        theirs.propagate = False
+        _log.setLevel(logging.DEBUG)
+        warnings.filterwarnings("ignore", module="huggingface_hub")  # little room, no links: what comes of it is told as an error
+
+
+class _ToDebug(logging.Handler):
+    """What the hub's client says, in our log, a line each, without the signatures that its addresses carry."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _log.debug("huggingface_hub: %s", re.sub(r"\?\S+", "?…", " ".join(record.getMessage().split())))
 
 
 def _progress(what: str, tell: Tell) -> type[tqdm]:

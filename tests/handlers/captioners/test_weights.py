@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.tokens: set[str] = set()
         self.plain: dict[str, bytes] = {}
         self.lie = 0  # bytes that a plain file claims beyond what it has
+        self.breaks = 0  # answers of the hub that break off in the middle
 
     @property
     def url(self) -> str:
@@ -71,7 +73,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for name, value in {"Content-Length": str(len(data) + lie), **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
-        if body:
+        if body and data and self.server.breaks:
+            self.server.breaks -= 1
+            self.wfile.write(data[: len(data) // 2])
+            self.close_connection = True
+        elif body:
             self.wfile.write(data)
 
     def log_message(self, *args: object) -> None:
@@ -118,6 +124,21 @@ def test_a_folder_of_a_repository(hub):
     found = find("cl-tagger-1.02", hub, quiet)
     assert found.model.read_bytes() == b"C" * 10 and found.labels.name == "tag_mapping.json"
     assert find("cella110n/cl_tagger/cl_tagger_1_02", hub, quiet) == found
+
+
+def test_a_download_that_breaks_off_is_taken_up_again_in_silence(server, hub, monkeypatch, capfd, caplog):
+    """Twice: nothing is printed but our own news; our log has the retries at debug, in one line each and once."""
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    server.breaks = 2
+    told: list[str] = []
+    with caplog.at_level("DEBUG", "dropdock.weights"):
+        found = find("wd-vit-tagger-v3", hub, told.append)
+    assert found.model.read_bytes() == b"M" * 300_000 and all(line.startswith("downloading wd-vit") for line in told)
+    assert capfd.readouterr() == ("", "")
+    ours = [r for r in caplog.records if r.name == "dropdock.weights" and "Trying to resume" in r.getMessage()]
+    assert [(r.levelname, "\n" in r.getMessage()) for r in ours] == [("DEBUG", False)] * 2
+    theirs = logging.getLogger("huggingface_hub")
+    assert not theirs.propagate and not any(type(h) is logging.StreamHandler for h in theirs.handlers)
 
 
 def test_a_repository_that_is_in_no_table(hub):
