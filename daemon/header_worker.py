@@ -28,7 +28,7 @@ from ..rules.readers import gguf, safetensors
 from ..rules.terms import Condition, Evidence, Facts, Kind, ModelFacts
 
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
-PICKLES = inline.MAYBE_PICKLE - {".safetensors", ".sft", ".gguf"}
+PICKLES = inline.PICKLED
 IDLE = 5.0  # seconds that the child waits for another request
 MOST_ANSWER = 64 << 20  # bytes of one answer: the member list of the largest archive takes half of that
 
@@ -63,7 +63,7 @@ def is_risky(path: Path) -> bool:
     if head[:4] == b"GGUF":
         return max(gguf.announced_counts(head)) > gguf.MANY
     if head.startswith(b"PK\x03\x04"):
-        return path.suffix.lower() in PICKLES or b"data.pkl" in head
+        return path.suffix.lower() in PICKLES or b"data.pkl" in head.lower()
     return (
         head.startswith(COMPRESSED) or head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05") or _old_pickle(path, head)
     )

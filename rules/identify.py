@@ -23,6 +23,7 @@ from .terms import Condition, Evidence, Facts, Kind, Known, ModelFacts
 
 MODEL_SUFFIXES = frozenset({".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".pt2", ".pth"})  # nothing else is called so
 MAYBE_PICKLE = MODEL_SUFFIXES | {".bin", ".pkl", ".pickle"}
+PICKLED = MAYBE_PICKLE - {".safetensors", ".sft", ".gguf"}
 STRICT_IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif"})
 STRICT_ARCHIVES = ARCHIVE_SUFFIXES - {".gz", ".bz2", ".xz", ".7z", ".rar"}
 PICKLE_STARTS = (b"c", b"(", b"}", b"]", b"i", b"\x80")  # the first opcodes of a pickle of any protocol
@@ -106,7 +107,7 @@ def _archive(path: Path, size: int) -> Facts:
 
 
 def _zip(path: Path, size: int, outside: tuple[Evidence, ...]) -> Facts:
-    """A ZIP is a model when torch wrote it, whatever it is called, and an archive otherwise."""
+    """A ZIP is a model when torch wrote it, whatever it is called, or when it is called so and hides pickles; an archive otherwise."""
     with path.open("rb") as file:
         members = read_directory(file, size)
     if isinstance(members, Damaged):
@@ -114,7 +115,8 @@ def _zip(path: Path, size: int, outside: tuple[Evidence, ...]) -> Facts:
         return _invalid(path, kind, size, members, ModelFacts("torch-zip") if kind is Kind.MODEL else None)
     if torchfile.is_torch_zip(members):
         return _model(path, size, torchfile.read_zip(path), outside)
-    return _archive(path, size)
+    hiding = torchfile.read_zip(path) if path.suffix.lower() in PICKLED else None
+    return _model(path, size, hiding, outside) if isinstance(hiding, Header) else _archive(path, size)
 
 
 def _is_model(head: bytes, path: Path) -> bool:
@@ -219,7 +221,8 @@ def header_of(path: Path) -> Header | Damaged | None:
         if not safetensors.announced(head) and head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
             members = read_directory(file, size)
             zipped = not isinstance(members, Damaged) and torchfile.is_torch_zip(members)
-            return torchfile.read_zip(path) if zipped else None
+            found = torchfile.read_zip(path) if zipped or path.suffix.lower() in PICKLED else None
+            return found if zipped or isinstance(found, Header) else None
     if safetensors.announced(head) or _is_model(head, path):
         return _read_model(path, head)
     old_pickle = head[:1] in PICKLE_STARTS and path.suffix.lower() in MODEL_SUFFIXES - {".safetensors", ".sft", ".gguf"}

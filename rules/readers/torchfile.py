@@ -1,19 +1,21 @@
 """Files of torch.save: the ZIP of today, the stream of pickles before torch 1.6, and a bare pickle. Never unpickled.
 
 What must hold: the one `*/data.pkl` is stored, unencrypted, and both its headers agree, else the file is unsafe, because a
-scanner and torch could read two different pickles. At most 64 MB of pickle are walked. A legacy stream must have room for
-its storages, else it is cut off. Layout: torch/serialization.py.
+scanner and torch could read two different pickles; what else could be loaded as a pickle is judged too (hidden.py). At most 64 MB
+of pickle are walked. A legacy stream must have room for its storages, else it is cut off. Layout: torch/serialization.py.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import re
 from pathlib import Path
 from typing import BinaryIO
 
 from ..header import Damaged, Header
 from ..terms import Condition
+from . import hidden
 from .bounded import Bounded
 from .canonical import BITS
 from .pickles import Pickled, walk
@@ -26,19 +28,24 @@ PROTOCOL = 1001
 
 def is_torch_zip(members: tuple[ZipMember, ...]) -> bool:
     """Does this ZIP directory belong to torch.save (or TorchScript)? Pure."""
-    return any(m.raw.endswith(b"/data.pkl") or m.raw == b"data.pkl" for m in members)
+    return any(map(_is_data, members))
+
+
+def _is_data(member: ZipMember) -> bool:
+    """Is it called data.pkl, in any case? torch's own ZIP reader (miniz) asks for it without regard to that."""
+    return re.split(rb"[/\\]", member.raw)[-1].lower() == b"data.pkl"
 
 
 def read_zip(path: Path) -> Header | Damaged:
-    """Read the header of a torch ZIP. Raises OSError only when the file cannot be opened or read."""
+    """Read the header of a torch ZIP, or what one that only is called so hides. Raises OSError only when it cannot be opened or read."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         members = read_directory(file, size)
         if isinstance(members, Damaged):
             return members
-        pickles = [m for m in members if m.name.rpartition("/")[2].lower() == "data.pkl"]
+        pickles = [m for m in members if _is_data(m)]
         if not pickles:
-            return Damaged("not-a-model", "the ZIP holds no data.pkl")
+            return hidden.instead(file, size, members) or Damaged("not-a-model", "the ZIP holds no data.pkl")
         trick = _trick(file, pickles)
         if trick:
             return Header("torch-zip", size, {}, trust=Condition.UNSAFE, reason=trick.reason, why=trick.text)
@@ -47,12 +54,17 @@ def read_zip(path: Path) -> Header | Damaged:
             return Damaged("pickle-too-large", f"data.pkl is {pickles[0].size} bytes long; more than {MAX_PICKLE} is not read")
         file.seek(where)
         walked = walk(io.BytesIO(file.read(pickles[0].size)))
+        more = hidden.beside(file, size, members, pickles)
+    if more is not None and more.trust is Condition.UNSAFE and not (isinstance(walked, Pickled) and walked.trust is more.trust):
+        return more
     if isinstance(walked, Damaged):
         return walked
     if any(m.name.endswith("/constants.pkl") for m in members) and walked.trust is not Condition.UNSAFE:
         return _header(
             "torch-zip", size, walked, Condition.NEEDS_TRUST, "torchscript", "a TorchScript program: it needs your trust"
         )
+    if more is not None and walked.trust is Condition.OK:
+        return _header("torch-zip", size, walked, more.trust, more.reason, more.why)
     return _header("torch-zip", size, walked)
 
 
