@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from .stand_ins import stand_in
+
 MAGIC = b"GGUF"
 _PART = re.compile(r"-\d{5}-of-\d{5}$")
 _PRECISE = ("f32", "bf16", "f16", "q8")  # of a vision half: the first that is there, it is small anyway
@@ -93,8 +95,9 @@ def _checked(path: Path) -> Path:
     try:
         with path.open("rb") as file:
             magic = file.read(4)
+        what = "" if magic == MAGIC else stand_in(path) or "no GGUF file"
     except OSError as error:
         raise ValueError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    if magic != MAGIC:
-        raise ValueError(f"{path} is no GGUF file")
+    if what:
+        raise ValueError(f"{path} is {what}")
     return path

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import psutil
 
+from ...rules.measures import show_size
 from .pixels import Shape
 from .registry import Entry, described
 from .weights import Weights
@@ -116,9 +117,17 @@ def opened(model: Path, where: Wanted) -> tuple[Session, str]:
     try:
         session = ort.InferenceSession(str(model), options, providers=[CPU])
     except errors as error:
-        raise Unfit(f"{model} does not load: {_line(error)}") from None
+        raise Unfit(f"{model} does not load: {_why(model, error)}") from None
     told = where.asked or (where.card is not None and CUDA in ort.get_available_providers())
     return session, f"cpu (CUDA was asked for: {why})" if told else "cpu"
+
+
+def _why(model: Path, error: BaseException) -> str:
+    """What the runtime says of a model that does not load; of a file that is none it only says that it cannot be parsed."""
+    said = _line(error)
+    if "INVALID_PROTOBUF" not in said and "protobuf parsing failed" not in said.lower():
+        return said
+    return f"it is no ONNX model, or not the whole of one ({show_size(model.stat().st_size)}): fetch it again"
 
 
 def cores() -> int:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from .registry import LABELS, MODELS, OWN, Entry, NoSuchTagger, described, entries, entry
+from .stand_ins import stand_in
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -63,8 +64,25 @@ class Weights:
 def find(name: str, hub: Hub, tell: Tell) -> Weights:
     """The files of a model: a name of the table, a folder (it holds a slash, or begins with a point or ~), owner/repository, or an address.
 
-    Downloads what is missing and tells of it. Raises NoWeights or NoSuchTagger.
+    Downloads what is missing and tells of it. Raises NoWeights, for what only stands in for a model too, or NoSuchTagger.
     """
+    found = _found(name, hub, tell)
+    for path in (found.model, found.labels):
+        _real(path, str(path))
+    return found
+
+
+def _real(path: Path, called: str) -> None:
+    """Raises NoWeights for a file that is a pointer, a page or empty."""
+    try:
+        what = stand_in(path)
+    except OSError as error:
+        raise NoWeights(f"{called} cannot be read: {(error.strerror or str(error)).lower()}") from None
+    if what:
+        raise NoWeights(f"{called} is {what}")
+
+
+def _found(name: str, hub: Hub, tell: Tell) -> Weights:
     if name.startswith(("http://", "https://")):
         return _from_address(name, hub, tell)
     if name in entries():
@@ -263,6 +281,7 @@ def download(address: str, path: Path, told: Callable[[int], None], most: int = 
                 raise NoWeights(f"{address} broke off after {done:,} of {size:,} bytes")
             file.flush()
             os.fsync(file.fileno())
+        _real(part, f"what {address} gives")  # kept, it would never be fetched again
         part.replace(path)
     except urllib.error.HTTPError as error:
         raise NoWeights(f"{address} answers {error.code} {error.reason}") from None

@@ -213,6 +213,16 @@ def test_an_address_offline_or_wrong_says_so(server, tmp_path):
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
+def test_a_page_is_not_kept_as_a_model(server, tmp_path):
+    """An address that gives a page instead of the file: it says so, and the next time it is asked again."""
+    server.plain = {"/plain/t/selected_tags.csv": b"name\n", "/plain/t/model.onnx": b"<!doctype html><title>Sign in</title>"}
+    hub = Hub(cache=tmp_path / "c")
+    with pytest.raises(NoWeights, match=r"^what http.*/model\.onnx gives is a web page: "):
+        find(f"{server.url}/plain/t", hub, quiet)
+    server.plain["/plain/t/model.onnx"] = b"real"
+    assert find(f"{server.url}/plain/t", hub, quiet).model.read_bytes() == b"real"
+
+
 def test_a_download_is_whole_or_not_there(server, tmp_path):
     """One that breaks off, and one larger than may be taken, leave nothing; one that is whole is renamed into place."""
     server.plain = {"/plain/a": b"x" * 1000}
@@ -234,7 +244,7 @@ def test_a_folder_says_what_is_missing(tmp_path):
     """The model or the names; any one .onnx will do."""
     with pytest.raises(NoWeights, match=r"holds no model\.onnx"):
         in_folder(tmp_path)
-    (tmp_path / "other.onnx").write_bytes(b"")
+    (tmp_path / "other.onnx").write_bytes(b"any")
     with pytest.raises(NoWeights, match=r"holds no names of tags"):
         in_folder(tmp_path)
     (tmp_path / "tags.json").write_text("{}")
