@@ -107,12 +107,12 @@ _ROWS = (
     ),
     ActionForm(
         "caption",
-        "have the picture captioned",
+        "have the picture captioned; by default only where it has no caption in that set yet",
         "caption: {with: basic, set: main, only: missing}",
         (
             ParamRow("with", ParamForm.WORD, "which captioner writes", "basic", names="captioners"),
             ParamRow("set", ParamForm.WORD, "caption set to write into", "main"),
-            ParamRow("only", ParamForm.WORD, "pictures without a caption, or all", "missing", choices=("missing", "all")),
+            ParamRow("only", ParamForm.WORD, "pictures without a caption in that set, or all", "missing", choices=("missing", "all")),
         ),
         "with",
         (Kind.IMAGE,),

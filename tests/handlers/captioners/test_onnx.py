@@ -310,7 +310,9 @@ def test_what_is_wrong_with_a_model_is_one_line(tmp_path):
     with pytest.raises(Unfit, match=r"m gives 32 scores and selected_tags\.csv names 2"):
         Onnx({"models": (str(folder),)})
     (folder / "model.onnx").write_bytes(b"no model")
-    with pytest.raises(Unfit, match=r"model\.onnx does not load: it is no ONNX model, or not the whole of one \(.* B\): fetch it again"):
+    with pytest.raises(
+        Unfit, match=r"model\.onnx does not load: it is no ONNX model, or not the whole of one \(.* B\): fetch it again"
+    ):
         Onnx({"models": (str(folder),)})
     (folder / "selected_tags.csv").unlink()
     with pytest.raises(NoWeights, match=r"selected_tags\.csv is missing"):
