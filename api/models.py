@@ -10,6 +10,7 @@ from functools import partial
 
 from aiohttp import web
 
+from ..rules.bases import known_bases, nearest_bases
 from ..rules.conditions import TYPES
 from ..rules.confidence import Bands
 from ..rules.terms import Hashes
@@ -24,6 +25,7 @@ from .problems import Refused
 from .queries import Query, json_object
 
 BANDS: web.AppKey[Callable[[], Bands]] = web.AppKey("bands")  # the words for a confidence, as they are in force
+OWN_WORDS = ("llm", "mmproj")  # types whose base is what the file itself calls its architecture
 CANDIDATES = 10  # models that a refusal names
 _BASE = re.compile(r"[a-z0-9][a-z0-9._-]{0,40}")
 
@@ -157,8 +159,24 @@ async def set_type(request: web.Request) -> web.Response:
         raise Refused("bad-body", "`base` is a word of docs/models.md, like sdxl or flux1.", parameter="base")
     if type is None and base is None:
         raise Refused("bad-body", "Give `type`, `base` or both.", parameter="type")
+    if not isinstance(force := body.get("force", False), bool):
+        raise Refused("bad-body", "`force` is true or false.", parameter="force")
+    if base is not None and not force and (type or row.type) not in OWN_WORDS and base not in known_bases():
+        await _known_base(request, base)
     await request.app[CONTROL].set_type(row.sha256, None if type is None else str(type), base)
     return views.answer(views.model(await one_model(request)))
+
+
+async def _known_base(request: web.Request, base: str) -> None:
+    """Raises Refused for a base that neither the tables know nor a model has, with those that it may mean."""
+    if await request.app[STORE].read(models.has_base, base):
+        return
+    near = nearest_bases(base)
+    meant = f": did you mean {' or '.join(filter(None, (', '.join(near[:-1]), near[-1])))}?" if near else "."
+    said = (
+        f"`{base}` is no base that is known{meant} docs/models.md lists them; `force` (--force) takes one that is too new for it."
+    )
+    raise Refused("bad-body", said, parameter="base", nearest=near)
 
 
 def routes() -> list[web.RouteDef]:

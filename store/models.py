@@ -115,6 +115,12 @@ def deployable(c: sqlite3.Connection) -> list[ModelRow]:
     return [model_row(r) for r in c.execute(f"SELECT {MODEL_COLUMNS} FROM models WHERE wanted IS NOT NULL ORDER BY id")]
 
 
+def has_base(c: sqlite3.Connection, base: str) -> bool:
+    """Whether any model has this base, or a person gave it to one."""
+    asked = "SELECT 1 FROM overrides WHERE base=?1 UNION ALL SELECT 1 FROM models WHERE base=?1 LIMIT 1"
+    return c.execute(asked, (base,)).fetchone() is not None
+
+
 def word_of(c: sqlite3.Connection, sha256: str) -> tuple[str | None, str | None]:
     """The user's word on a content: type and base, None where nothing was said."""
     row = c.execute("SELECT type, base FROM overrides WHERE sha256=?", (sha256,)).fetchone()

@@ -100,13 +100,14 @@ def show(model: str, as_json: bool) -> None:
 @click.argument("model", metavar="MODEL")
 @click.option("--type", metavar="TYPE", help="What it is: lora, checkpoint, vae, … (docs/models.md).")
 @click.option("--base", metavar="BASE", help="What it is for: sdxl, flux1, wan, … (docs/models.md).")
+@click.option("--force", is_flag=True, help="Take a base that is not known: a family newer than docs/models.md.")
 @json_option
 @config_option
-def set_type(model: str, type: str | None, base: str | None, as_json: bool) -> None:
+def set_type(model: str, type: str | None, base: str | None, force: bool, as_json: bool) -> None:
     """Say what a model is.
 
     Your word is kept by the model's content and wins from now on, also when the same file comes again. Its links follow, and what the
-    rules held because it was unsure is decided again.
+    rules held because it was unsure is decided again. A base that nobody knows is refused with the nearest ones, unless --force.
 
     \b
     Example:
@@ -114,7 +115,8 @@ def set_type(model: str, type: str | None, base: str | None, as_json: bool) -> N
     """
     if type is None and base is None:
         stop("give --type, --base or both", 2)
-    body = {key: value for key, value in (("type", type), ("base", base)) if value is not None}
+    given = (("type", type), ("base", base), ("force", force or None))
+    body = {key: value for key, value in given if value is not None}
     answer = ask(lambda client: client.post(f"/models/{quote(model, safe='')}/type", body))
     if as_json:
         print_json(answer)

@@ -287,7 +287,20 @@ async def test_a_persons_word_on_a_model_is_kept_and_checked(face, client, full)
     sha256 = (await face.store.read(models.listing))[0].sha256
     answer = await client.post(f"/api/v1/models/{sha256}/type", json={"type": "vae", "base": "sdxl"})
     assert answer.status == 200 and (await answer.json())["type"] == "vae"
-    for body in ({"type": "picture"}, {"base": "../x"}, {"base": 3}, {}):
+    for body in ({"type": "picture"}, {"base": "../x"}, {"base": 3}, {}, {"base": "sdxl", "force": 1}):
         refused = await client.post(f"/api/v1/models/{sha256}/type", json=body)
         assert refused.status == 400 and (await refused.json())["type"].endswith("bad-body")
     assert (await client.post("/api/v1/models/ffffff/type", json={"type": "vae"})).status == 404
+
+
+async def test_a_base_that_nobody_knows_is_taken_only_by_force(face, client, full):
+    """A slip is refused with the words it may mean; a new family is taken when it is insisted on, and is known as long as a model has it."""
+    path = f"/models/{SHA}/type"
+    refused = await post(client, path, 400, json={"base": "sdlx"})
+    assert refused["nearest"][0] == "sdxl" and "`sdlx` is no base that is known: did you mean sdxl, " in refused["detail"]
+    assert (await get(client, f"/models/{SHA}"))["base"] == "sdxl"
+    assert (await post(client, path, 400, json={"base": "xyzzy"}))["nearest"] == []
+    assert (await post(client, path, json={"base": "xyzzy", "force": True}))["base"] == "xyzzy"
+    assert (await post(client, path, json={"base": "xyzzy"}))["base"] == "xyzzy"
+    assert (await post(client, path, json={"base": "flux1"}))["base"] == "flux1"
+    assert (await post(client, path, json={"type": "llm", "base": "its-own"}))["base"] == "its-own"
