@@ -123,8 +123,8 @@ def shown(action: Action) -> dict[str, Param]:
     return found
 
 
-def as_text(explained: Explanation, trace: bool = False, bands: Bands = BANDS) -> str:
-    """The same for a person, several lines, with the word for the confidence; with `trace` also how every rule answered."""
+def as_lines(explained: Explanation, trace: bool = False, bands: Bands = BANDS) -> list[str]:
+    """The same for a person, line by line, with the word for the confidence; with `trace` also how every rule answered."""
     e = explained
     known = [e.kind, *(f"{name} {value}" for name, value in _named(e) if value)]
     if e.confidence is not None:
@@ -140,7 +140,12 @@ def as_text(explained: Explanation, trace: bool = False, bands: Bands = BANDS) -
     for answer in e.trace if trace else ():
         lines.append(f"  {'yes' if answer.matched else 'no '}     {answer.rule}")
         lines += [f"            {'ok' if c.ok else '--'} {c.key}: wanted {c.expected}, found {c.actual}" for c in answer.checks]
-    return "\n".join(lines)
+    return lines
+
+
+def as_text(explained: Explanation, trace: bool = False, bands: Bands = BANDS) -> str:
+    """`as_lines` as one text."""
+    return "\n".join(as_lines(explained, trace, bands))
 
 
 def _named(e: Explanation) -> tuple[tuple[str, str | None], ...]:

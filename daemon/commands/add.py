@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..client import Client, Row
-from .common import WRONG, ask, clean, config_option, json_option, print_json, rows, size, stop
+from .common import WRONG, ask, clean, config_option, json_option, one_line, print_json, rows, size, stop
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -48,7 +48,7 @@ def add(files: tuple[Path, ...], watch: str | None, as_json: bool) -> None:
         if as_json:
             print_json(file)
         else:
-            click.echo(clean(f"{file.get('path')}  {size(file.get('size'))}"))
+            click.echo(one_line(f"{file.get('path')}  {size(file.get('size'))}"))
 
 
 def _readable(files: tuple[Path, ...]) -> None:
@@ -60,7 +60,7 @@ def _readable(files: tuple[Path, ...]) -> None:
         elif not path.is_file():
             wrong.append(f"{path} is not there, or is no file")
     if wrong:
-        stop(clean("\ndropdock: ".join(wrong)), WRONG)
+        stop("\ndropdock: ".join(map(one_line, wrong)), WRONG)
 
 
 def _bar() -> AbstractContextManager[Progress | None]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # only within this room, and only to keep the imports of a co
 FAILED, WRONG, NO_DAEMON = 1, 2, 3
 CONTEXT: dict[str, object] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _CONFIG = "dropdock.config"
+_UNSEEN = ("Cc", "Cs", "Cf", "Zl", "Zp")  # controls, lone surrogates, marks that turn the direction, line and paragraph ends
 _PIPED_WIDTH = 160  # columns of a table that no terminal bounds
 F = TypeVar("F", bound=Callable[..., object])
 T = TypeVar("T")
@@ -100,9 +101,9 @@ def ask(question: Callable[[Client], T]) -> T:
     try:
         return question(connect(_address(), os.environ))
     except NoDaemon as error:
-        stop(clean(str(error)), NO_DAEMON)
+        stop(one_line(error), NO_DAEMON)
     except Refused as error:
-        stop(clean(str(error)))
+        stop(one_line(error))
 
 
 def each(things: Iterable[T], called: str, question: Callable[[Client, T], object]) -> None:
@@ -119,7 +120,7 @@ def each(things: Iterable[T], called: str, question: Callable[[Client, T], objec
                 question(client, thing)
             except Refused as error:
                 refused = True
-                click.echo(f"dropdock: {clean(f'{called} {thing}: {error}')}", err=True)
+                click.echo(f"dropdock: {one_line(f'{called} {thing}: {error}')}", err=True)
 
     ask(all_of_them)
     if refused:
@@ -134,7 +135,12 @@ def clean(text: object) -> str:
     whole = str(text)
     if whole.isprintable():
         return whole
-    return "".join(c if c == "\n" or unicodedata.category(c) not in ("Cc", "Cs", "Cf") else ascii(c)[1:-1] for c in whole)
+    return "".join(c if c == "\n" or unicodedata.category(c) not in _UNSEEN else ascii(c)[1:-1] for c in whole)
+
+
+def one_line(text: object) -> str:
+    """`clean`, and on one line: names of files and notes about them may hold line ends, and none of those begins a line of ours."""
+    return clean(text).replace("\n", "\\n")
 
 
 def console() -> Console:
@@ -146,23 +152,39 @@ def console() -> Console:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str, title: str = "") -> None:
-    """A table for people; `empty` is said when there is no row. A column whose name ends with `#` is set to the right."""
+    """A table for people; `empty` is said when there is no row. A column whose name ends with `#` is set to the right.
+
+    A cell is one line whatever it holds, or, for a list or a tuple, one line for each thing.
+    """
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold", title=title or None, title_justify="left", title_style="bold")
     for name in columns:
         table.add_column(name.rstrip("#"), justify="right" if name.endswith("#") else "left", overflow="fold")
     for row in rows:
-        table.add_row(*("" if cell is None else clean(cell) for cell in row))
+        table.add_row(*map(_cell, row))
     if table.row_count:
         console().print(table)
     else:
-        click.echo(empty)
+        click.echo(one_line(empty))
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return "\n".join(map(one_line, value))
+    return "" if value is None else one_line(value)
 
 
 def print_json(value: object) -> None:
     """One object on one line."""
-    click.echo(json.dumps(value, ensure_ascii=not _unicode()))
+    click.echo(harmless(json.dumps(value, ensure_ascii=not _unicode())))
+
+
+def harmless(text: str) -> str:
+    """A line of JSON in which what a terminal could take for an order stands as JSON's own escape, which means the same."""
+    if text.isprintable():
+        return text
+    return "".join(json.dumps(c)[1:-1] if unicodedata.category(c) in _UNSEEN else c for c in text)
 
 
 def _unicode() -> bool:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import click
 
 from ..client import Client, Row
-from .common import FAILED, ask, clean, config_option, json_option, number, print_json, print_table, rows, size, stop
+from .common import FAILED, ask, config_option, json_option, number, one_line, print_json, print_table, rows, size, stop
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -72,7 +72,7 @@ def show(dataset: str, as_json: bool) -> None:
     if as_json:
         print_json({**row, "sets": found})
         return
-    click.echo(clean(f"{row['slug']}: {row['pictures']} pictures, {size(row['bytes'])}, in {row['path']}"))
+    click.echo(one_line(f"{row['slug']}: {row['pictures']} pictures, {size(row['bytes'])}, in {row['path']}"))
     lines = [(s["name"], "yes" if s["active"] else "", s["captions"], s["captioner"]) for s in found]
     print_table(("set", "active", "texts#", "captioner"), lines, "no caption sets")
 

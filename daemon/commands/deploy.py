@@ -7,7 +7,7 @@ from urllib.parse import quote
 import click
 
 from ..client import Client, Row
-from .common import WRONG, ask, clean, config_option, each, json_option, number, print_json, stop
+from .common import WRONG, ask, config_option, each, json_option, number, one_line, print_json, stop
 
 
 def _command(verb: str, said: str, example: str) -> click.Command:
@@ -42,7 +42,7 @@ def _say(verb: str, model: str, answer: Row, as_json: bool) -> None:
         click.echo(f"{number(answer.get('changed')):.0f} models {verb}ed")
     else:
         wanted = answer.get("wanted")
-        click.echo(clean(f"{model}: wanted by {'every target' if wanted == '*' else wanted or 'no target'}"))
+        click.echo(one_line(f"{model}: wanted by {'every target' if wanted == '*' else wanted or 'no target'}"))
 
 
 deploy = _command(

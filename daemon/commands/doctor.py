@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import FAILED, clean, config_option, console, json_option, print_json
+from .common import FAILED, config_option, console, json_option, one_line, print_json
 
 if TYPE_CHECKING:
     from ..doctor import Finding
@@ -61,8 +61,8 @@ def _show(finding: Finding) -> None:
     from rich.text import Text
 
     line = Text(f"{finding.level:<5}", COLOURS[finding.level])
-    line.append(clean(f"{finding.check}: {finding.text}"), "default")
+    line.append(one_line(f"{finding.check}: {finding.text}"), "default")
     out = console()
     out.print(line, soft_wrap=True)
     if finding.mend:
-        out.print(Text(clean(f"      mend: {finding.mend}"), "dim"), soft_wrap=True)
+        out.print(Text(one_line(f"      mend: {finding.mend}"), "dim"), soft_wrap=True)

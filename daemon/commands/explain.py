@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ...rules.explain import as_json as json_line
-from ...rules.explain import as_text
-from .common import FAILED, clean, config_option, console, json_option, load_config
+from ...rules.explain import as_lines
+from .common import FAILED, config_option, console, harmless, json_option, load_config, one_line
 
 if TYPE_CHECKING:
     from ...rules.confidence import Bands
@@ -46,7 +46,7 @@ def explain(paths: tuple[Path, ...], hashing: bool, trace: bool, as_json: bool) 
     def unreadable(path: Path, error: OSError) -> None:
         nonlocal failed
         failed = True
-        click.echo(clean(f"dropdock: {path}: {error.strerror or error}"), err=True)
+        click.echo(one_line(f"dropdock: {path}: {error.strerror or error}"), err=True)
 
     show = _json_line if as_json else _Printer(trace, config.bands)
     with Explainer(config, time.time(), hashing, unreadable) as explainer:
@@ -59,7 +59,7 @@ def explain(paths: tuple[Path, ...], hashing: bool, trace: bool, as_json: bool) 
 def _json_line(found: Explained) -> None:
     """The line of rules/explain.py; digests that were asked for stand at its end."""
     more = "".join(f', "{name}": "{value}"' for name, value in found.digests.items())
-    click.echo(f"{json_line(found.explanation)[:-1]}{more}}}")
+    click.echo(harmless(f"{json_line(found.explanation)[:-1]}{more}}}"))
 
 
 class _Printer:
@@ -70,7 +70,7 @@ class _Printer:
         self._console = console() if sys.stdout.isatty() else None
 
     def __call__(self, found: Explained) -> None:
-        lines = clean(as_text(found.explanation, self._trace, self._bands)).split("\n")
+        lines = [one_line(text) for text in as_lines(found.explanation, self._trace, self._bands)]
         lines += [f"  hash    {name} {value}" for name, value in found.digests.items()]
         if self._console is None:
             click.echo("\n".join(lines) + "\n")

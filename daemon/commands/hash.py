@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .common import FAILED, clean, json_option, print_json, stop
+from .common import FAILED, json_option, one_line, print_json, stop
 
 _HELP = {
     "sha256": "SHA-256 of the whole file; also when nothing is named.",
@@ -66,9 +66,9 @@ def _one(path: Path, wanted: tuple[str, ...], write: bool, as_json: bool) -> boo
     if as_json:
         print_json({"path": str(path), **values, "matches": None if claim is None else claim.sha256 == found.sha256})
     elif tuple(wanted) == ("sha256",):
-        click.echo(clean(f"{found.sha256}  {path}"))
+        click.echo(one_line(f"{found.sha256}  {path}"))
     else:
-        click.echo(clean(path))
+        click.echo(one_line(path))
         for kind, value in values.items():
             click.echo(f"  {kind:7} {value or 'none'}")
     fits = (
@@ -86,5 +86,5 @@ def _beside(path: Path) -> tuple[Path, ...]:
 
 
 def _bad(text: str) -> bool:
-    click.echo(clean(f"dropdock: {text}"), err=True)
+    click.echo(one_line(f"dropdock: {text}"), err=True)
     return False

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import click
 
 from ..client import Client, Row
-from .common import WRONG, ask, clean, config_option, json_option, print_json, stop, when
+from .common import WRONG, ask, config_option, json_option, one_line, print_json, stop, when
 
 WAIT = 90.0  # seconds that the answer is waited for
 LOOK = 0.5  # seconds between two looks at the job
@@ -64,7 +64,7 @@ def _waited(client: Client, answer: Row, meant: list[str]) -> list[Row]:
     while answer.get("job") is not None and time.monotonic() < end:
         job = client.get(f"/jobs/{answer['job']}")
         if job.get("error"):
-            stop(clean(f"no answer: {job['error']}"))
+            stop(one_line(f"no answer: {job['error']}"))
         found = [client.get(f"/models/{quote(sha256, safe='')}") for sha256 in meant] if job.get("state") == "done" else []
         if found:
             return found
@@ -82,16 +82,16 @@ def lines(model: Row) -> Iterator[str]:
     if not isinstance(said, Mapping):
         return
     if said.get("note"):
-        yield clean(f"{'civitai':12} an answer of {when(said.get('at'))} could not be used: {said['note']}")
+        yield one_line(f"{'civitai':12} an answer of {when(said.get('at'))} could not be used: {said['note']}")
     if not said.get("known"):
         if not said.get("note"):
             yield f"{'civitai':12} does not know it ({when(said.get('at'))})"
         return
     kind = ", ".join(str(said[key]) for key in ("type", "base") if said.get(key))
     mature = ", mature" if said.get("nsfw") else ""
-    yield clean(f"{'civitai':12} {said.get('name')} {said.get('version')} ({kind}{mature})")
+    yield one_line(f"{'civitai':12} {said.get('name')} {said.get('version')} ({kind}{mature})")
     words = said.get("words")
     if isinstance(words, list) and words:
-        yield clean(f"{'words':12} {'; '.join(map(str, words))}")
+        yield one_line(f"{'words':12} {'; '.join(map(str, words))}")
     if said.get("page"):
-        yield clean(f"{'page':12} {said['page']}")
+        yield one_line(f"{'page':12} {said['page']}")

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import click
 
-from .common import ask, clean, config_option, json_option, number, print_json, print_table, rows, size, stop
+from .common import ask, config_option, json_option, number, one_line, print_json, print_table, rows, size, stop
 from .lookup import lookup
 from .model_page import shown
 from .reclassify import reclassify
@@ -93,7 +93,7 @@ def show(model: str, as_json: bool) -> None:
         print_json(answer)
         return
     for line in shown(answer):
-        click.echo(clean(line))
+        click.echo(one_line(line))
 
 
 @models.command("set-type")
@@ -121,7 +121,7 @@ def set_type(model: str, type: str | None, base: str | None, force: bool, as_jso
     if as_json:
         print_json(answer)
     else:
-        click.echo(clean(f"{answer['name']}: {answer['type']} {answer['base']}"))
+        click.echo(one_line(f"{answer['name']}: {answer['type']} {answer['base']}"))
 
 
 models.add_command(reclassify)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import FAILED, WRONG, clean, config_option, json_option, load_config, print_json, stop
+from .common import FAILED, WRONG, config_option, json_option, load_config, one_line, print_json, stop
 
 if TYPE_CHECKING:
     from ..planning import Planned
@@ -48,11 +48,11 @@ def plan(paths: tuple[Path, ...], library: str | None, as_json: bool) -> None:
     def unreadable(path: Path, error: OSError) -> None:
         nonlocal failed
         failed = True
-        click.echo(clean(f"dropdock: {path}: {error.strerror or error}"), err=True)
+        click.echo(one_line(f"dropdock: {path}: {error.strerror or error}"), err=True)
 
     with Planner(config, time.time(), unreadable) as planner:
         for found in planner.plan(wanted):
-            print_json(as_values(found)) if as_json else click.echo(clean(_text(found)))
+            print_json(as_values(found)) if as_json else click.echo(_text(found))
     raise click.exceptions.Exit(FAILED if failed else 0)
 
 
@@ -60,4 +60,4 @@ def _text(found: Planned) -> str:
     e = found.explanation
     lines = [e.path] + ([f"  rule    {e.rule}: {e.why}"] if e.rule else [])
     lines += [f"  {'do' if step.do else 'not'}{'     ' if step.do else '    '} {step.verb}: {step.note}" for step in found.steps]
-    return "\n".join(lines + ([f"  nothing {found.note}"] if found.note else []))
+    return "\n".join(map(one_line, lines + ([f"  nothing {found.note}"] if found.note else [])))

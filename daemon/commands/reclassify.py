@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..client import Client, Row
-from .common import WRONG, ask, clean, config_option, json_option, number, print_json, rows, stop
+from .common import WRONG, ask, config_option, json_option, number, one_line, print_json, rows, stop
 
 
 @click.command("reclassify")
@@ -40,7 +40,7 @@ def reclassify(named: tuple[str, ...], everything: bool, dry: bool, as_json: boo
         if as_json:
             print_json(change)
         else:
-            click.echo(clean(f"{change['name']} ({str(change['sha256'])[:12]}): {change['text']}"))
+            click.echo(one_line(f"{change['name']} ({str(change['sha256'])[:12]}): {change['text']}"))
     if not as_json:
         click.echo(f"{len(changes)} {'would change' if dry else 'changed'}" if changes else "nothing changes")
 

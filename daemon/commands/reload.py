@@ -6,7 +6,7 @@ import os
 
 import click
 
-from .common import NO_DAEMON, WRONG, clean, config_option, json_option, load_config, print_json, stop
+from .common import NO_DAEMON, WRONG, clean, config_option, json_option, load_config, one_line, print_json, stop
 
 
 @click.command()
@@ -38,4 +38,4 @@ def reload(as_json: bool) -> None:
     if as_json:
         print_json(answer)
     else:
-        click.echo(clean("\n".join(map(str, changes)) if isinstance(changes, list) and changes else "nothing differs"))
+        click.echo("\n".join(map(one_line, changes)) if isinstance(changes, list) and changes else "nothing differs")

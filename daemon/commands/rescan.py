@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import click
 
-from .common import ask, clean, config_option, json_option, print_json
+from .common import ask, config_option, json_option, one_line, print_json
 
 
 @click.command()
@@ -31,4 +31,4 @@ def rescan(watch: str | None, force: bool, as_json: bool) -> None:
     if as_json:
         print_json(answer)
     else:
-        click.echo(clean(f"comparing {', '.join(map(str, names)) if isinstance(names, list) and names else 'nothing'}"))
+        click.echo(one_line(f"comparing {', '.join(map(str, names)) if isinstance(names, list) and names else 'nothing'}"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ...rules.confidence import BANDS, Bands
-from .common import FAILED, clean, config_option, json_option, load_config, print_json, print_table, size
+from .common import FAILED, config_option, json_option, load_config, one_line, print_json, print_table, size
 
 if TYPE_CHECKING:
     from ..scanning import Bar, Found, Survey
@@ -52,7 +52,7 @@ def show_scan(folders: Sequence[Path], as_json: bool = False, bands: Bands = DEF
         _doubtful(found)
         _duplicates(found)
     for path, why in found.unreadable:
-        click.echo(clean(f"dropdock: {path}: {why}"), err=True)
+        click.echo(one_line(f"dropdock: {path}: {why}"), err=True)
     return not found.unreadable
 
 
@@ -85,14 +85,14 @@ def _duplicates(found: Survey) -> None:
     if not found.twins:
         click.echo("no duplicates")
         return
-    lines = [(size(t.wasted), len(t.paths), "\n".join(map(str, t.paths))) for t in found.twins]
+    lines = [(size(t.wasted), len(t.paths), t.paths) for t in found.twins]
     print_table(("wasted#", "copies#", "the same file"), lines, "")
     total = sum(t.wasted for t in found.twins)
     many = "1 file lies" if len(found.twins) == 1 else f"{len(found.twins)} files lie"
     click.echo(f"{many} there more than once: {size(total)} could be free")
     roots = Counter(f.root for f in found.models if any(f.path in t.paths for t in found.twins))
     if len(roots) > 1:
-        click.echo(clean("in " + ", ".join(f"{root} ({n})" for root, n in roots.most_common())))
+        click.echo(one_line("in " + ", ".join(f"{root} ({n})" for root, n in roots.most_common())))
 
 
 def _objects(found: Survey, bands: Bands) -> None:

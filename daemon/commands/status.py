@@ -8,11 +8,11 @@ import click
 
 from .common import (
     ask,
-    clean,
     config_option,
     duration,
     json_option,
     number,
+    one_line,
     print_json,
     print_table,
     rows,
@@ -39,10 +39,10 @@ def status(as_json: bool) -> None:
         return
     ready = "ready" if state.get("ready") else "starting"
     click.echo(
-        clean(f"dropdock {state.get('version')}, pid {state.get('pid')}, {ready}, up {duration(state.get('uptime'))}: {url}")
+        one_line(f"dropdock {state.get('version')}, pid {state.get('pid')}, {ready}, up {duration(state.get('uptime'))}: {url}")
     )
     for notice in _texts(state.get("notices")):
-        click.echo(f"note: {clean(notice)}")
+        click.echo(f"note: {one_line(notice)}")
     click.echo(f"{_counted(state.get('files'))}; {number(state.get('waiting')):.0f} settling; {_models(state.get('models'))}\n")
     print_table(
         ("watch", "mode", "state", "files#", "last compared", "folder"),

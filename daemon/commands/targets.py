@@ -7,7 +7,7 @@ from urllib.parse import quote
 import click
 
 from ..client import Row
-from .common import ask, clean, config_option, json_option, print_json, print_table, rows
+from .common import ask, config_option, json_option, one_line, print_json, print_table, rows
 
 
 @click.group(invoke_without_command=True)
@@ -95,7 +95,7 @@ def _switch(verb: str, said: str) -> click.Command:
         if as_json:
             print_json(answer)
         else:
-            click.echo(clean(f"{name} is {verb}d"))
+            click.echo(one_line(f"{name} is {verb}d"))
 
     return click.command(verb, help=f"{said}\n\n\b\nExample:\n  dropdock targets {verb} forge")(command)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..client import Client
-from .common import ask, clean, config_option, each, json_option, print_json, print_table, rows, when
+from .common import ask, config_option, each, json_option, one_line, print_json, print_table, rows, when
 
 
 def _listing(place: str, example: str) -> click.Command:
@@ -38,7 +38,7 @@ def _back(place: str, verb: str, said: str) -> click.Command:
             if as_json:
                 print_json(answer)
             else:
-                click.echo(clean(f"{answer.get('note')}: {', '.join(map(str, _paths(answer.get('paths'))))}"))
+                click.echo(one_line(f"{answer.get('note')}: {', '.join(map(str, _paths(answer.get('paths'))))}"))
 
         each(ids, "number", one)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..client import Client, Row
-from .common import clean, config_option, each, json_option, number, print_json
+from .common import config_option, each, json_option, number, one_line, print_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -38,7 +38,7 @@ def undo(ids: tuple[int, ...], as_json: bool) -> None:
         if as_json:
             print_json(answer)
         else:
-            click.echo(clean(answer.get("note")))
+            click.echo(one_line(answer.get("note")))
 
     each(sorted(set(ids), reverse=True), "line", one)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .common import ask, clean, config_option, json_option, print_json, rows
+from .common import ask, config_option, json_option, one_line, print_json, rows
 
 
 @click.command()
@@ -26,6 +26,6 @@ def why(path: Path, as_json: bool) -> None:
     about = os.path.abspath(path)  # noqa: PTH100  # resolve() would follow a link, whose own place is asked for
     found = rows(ask(lambda client: client.get("/why", path=about)), "why")
     if not as_json:
-        click.echo(clean(about))
+        click.echo(one_line(about))
     for reason in found:
-        print_json(reason) if as_json else click.echo(clean(f"  {reason.get('about'):<8}{reason.get('text')}"))
+        print_json(reason) if as_json else click.echo(one_line(f"  {reason.get('about'):<8}{reason.get('text')}"))

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from dropdock.daemon import samples
 from dropdock.daemon.cli import cli
-from dropdock.daemon.commands.common import clean, duration, size
+from dropdock.daemon.commands.common import clean, duration, one_line, print_json, print_table, size
 from dropdock.daemon.instance import find
 from dropdock.handlers.hashing import digest
 from dropdock.store import models
@@ -393,3 +393,43 @@ def test_words_for_people() -> None:
     assert [size(n) for n in (0, 999, 1000, 38_400_000, 2.1e9)] == ["0 B", "999 B", "1.0 kB", "38.4 MB", "2.1 GB"]
     assert [duration(n) for n in (0, 59, 61, 90061, 0.4)] == ["0 s", "59 s", "1 min 1 s", "1 d 1 h", "0 s"]
     assert clean("a\x1b[1m\u202eb\udcff\n") == "a\\x1b[1m\\u202eb\\udcff\n"
+    assert clean("a\u2028b\x9bm") == "a\\u2028b\\x9bm"
+    assert one_line("a\nb\r\n") == "a\\nb\\r\\n"
+
+
+NASTY = "evil\x1b]0;gotcha\x07\n  rule    none: all is well\r\x9b2J\u202e.safetensors"
+
+
+def test_no_cell_of_a_table_gives_orders_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name with escapes and line ends is one line of one row; only a list makes lines, and its things make none."""
+    print_table(("name", "n#"), [(NASTY, 1), ((NASTY, "b"), 2)], "nothing")
+    print_table(("name",), [], f"nothing of {NASTY}")
+    said = capsys.readouterr().out
+    assert len(said.splitlines()) == 5
+    assert all(c == "\n" or c.isprintable() for c in said)
+
+
+def test_json_gives_no_orders_either_and_means_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever a name holds, lone surrogates too, it is escaped as JSON does, and reads back as it was."""
+    print_json({"name": NASTY + "\udcff é"})
+    said = capsys.readouterr().out
+    assert said.rstrip("\n").isprintable() and json.loads(said) == {"name": NASTY + "\udcff é"}
+
+
+def test_names_with_line_ends_are_escaped_wherever_files_are_told_of(
+    runner: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """scan, explain, hash and plan of a file whose name forges a line and orders a terminal: no line of its own, no control character."""
+    (tmp_path / "c.yaml").write_text("data_dir: data\nhub: hub\ndatasets: datasets\nwatch: [{path: in, mode: inbox}]\n")
+    (tmp_path / "in").mkdir()
+    monkeypatch.setenv("DROPDOCK_CONFIG", str(tmp_path / "c.yaml"))
+    for folder in ("in", "other"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / NASTY).write_bytes(b"\x08\0\0\0\0\0\0\0{broken}" * 9)
+    nasty = str(tmp_path / "in" / NASTY)
+    for command in (["scan", str(tmp_path)], ["explain", nasty], ["explain", "--trace", nasty], ["hash", nasty], ["plan", nasty]):
+        for more in ([], ["--json"]):
+            said = runner.invoke(cli, [*command, *more]).output
+            assert "evil" in said, command
+            assert all(c == "\n" or c.isprintable() for c in said), (command, more)
+            assert not any(line.startswith("  rule    none: all is well") for line in said.splitlines()), command
