@@ -107,6 +107,7 @@ async def one(request: web.Request) -> web.Response:
     shown = [views.link(r) for r in it.links]
     more = {"facts": views.facts(row.facts), "names": it.names, "links": shown, "civitai": views.lookup(it.lookup)}
     more["hashes"] = None if it.hashes is None else asdict(it.hashes)
+    more["asking"] = it.lookup is not None and it.lookup.asked is not None
     more["verdict"] = it.header.verdict or None if it.header is not None else None
     return views.answer({**_view(request, row, it.stand[row.sha256]), **more})
 

@@ -24,12 +24,16 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True)
 class LookupRow:
-    """What is known of one look-up. `at` None: not answered yet; `published` None: not known there, or not usable (`note`)."""
+    """What is known of one look-up. `at` None: not answered yet; `published` None: not known there, or not usable (`note`).
+
+    `asked` is when a person ordered it and has no answer yet; None when nobody waits.
+    """
 
     sha256: str
     at: float | None
     published: Published | None
     note: str = ""
+    asked: float | None = None
 
 
 # a content waits when a person asked for it, when it was never answered, or when its answer is too old
@@ -73,8 +77,8 @@ def answered(c: sqlite3.Connection, sha256: str, published: Published | None, no
 
 def of(c: sqlite3.Connection, sha256: str) -> LookupRow | None:
     """What is known of the look-up of one content; None when it was never asked for."""
-    row = c.execute("SELECT sha256, at, published, note FROM lookups WHERE sha256=?", (sha256,)).fetchone()
-    return LookupRow(row[0], row[1], None if row[2] is None else loads(Published, row[2]), row[3]) if row else None
+    row = c.execute("SELECT sha256, at, published, note, asked FROM lookups WHERE sha256=?", (sha256,)).fetchone()
+    return LookupRow(row[0], row[1], None if row[2] is None else loads(Published, row[2]), row[3], row[4]) if row else None
 
 
 def published(c: sqlite3.Connection, sha256: str) -> Published | None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import quote
 
 import click
 
 from ..client import Client, Row
-from .common import WRONG, ask, config_option, json_option, one_line, print_json, stop, when
+from .common import WRONG, ask, config_option, json_option, number, one_line, print_json, rows, stop, when
 
-WAIT = 90.0  # seconds that the answer is waited for
+WAIT = 90.0  # seconds that the next answer is waited for
 LOOK = 0.5  # seconds between two looks at the job
 
 
@@ -42,12 +42,15 @@ def lookup(named: tuple[str, ...], everything: bool, as_json: bool) -> None:
         else:
             click.echo(_begun(answer))
         return
-    found = ask(lambda client: _waited(client, answer, [str(sha256) for sha256 in meant]))
-    for row in found:
-        if as_json:
-            print_json({"sha256": row["sha256"], "name": row["name"], "civitai": row["civitai"]})
-        else:
-            click.echo("\n".join(lines(row)))
+    ask(lambda client: _wait(client, answer, [str(sha256) for sha256 in meant], _json if as_json else _text))
+
+
+def _json(row: Row) -> None:
+    print_json({"sha256": row["sha256"], "name": row["name"], "civitai": row["civitai"]})
+
+
+def _text(row: Row) -> None:
+    click.echo("\n".join(lines(row)))
 
 
 def _begun(answer: Row) -> str:
@@ -56,24 +59,41 @@ def _begun(answer: Row) -> str:
     return f"{answer.get('count')} models will be asked for{job}{patience}"
 
 
-def _waited(client: Client, answer: Row, meant: list[str]) -> list[Row]:
-    """Wait for the job, and fetch what is known then. Ends the command when there is no answer."""
+def _wait(client: Client, answer: Row, meant: list[str], show: Callable[[Row], None]) -> None:
+    """Wait for each answer, and show it. Ends the command when none comes any more.
+
+    Jobs ask for one batch each, and the last one of an order may have been another's first: so it is the models that are asked whether
+    they were answered, and the job only why not.
+    """
     if answer.get("until"):
         stop(_begun(answer))
-    end = time.monotonic() + WAIT
-    while answer.get("job") is not None and time.monotonic() < end:
-        job = client.get(f"/jobs/{answer['job']}")
-        if job.get("error"):
-            stop(one_line(f"no answer: {job['error']}"))
-        found = [client.get(f"/models/{quote(sha256, safe='')}") for sha256 in meant] if job.get("state") == "done" else []
-        if found:
-            return found
-        if job.get("state") not in ("queued", "running"):
-            stop(f"the asking is {job.get('state')}: `dropdock jobs` shows it")
-        time.sleep(LOOK)
     if answer.get("job") is None:
         stop("these cannot be asked for: only whole, sound model files can")
-    stop(f"no answer within {WAIT:g} s; the asking goes on as job {answer['job']}")
+    job, end = number(answer.get("job")), time.monotonic() + WAIT
+    while time.monotonic() < end:
+        job = _asking(client, int(job))
+        while meant and not (row := client.get(f"/models/{quote(meant[0], safe='')}")).get("asking"):
+            show(row)
+            del meant[0]
+            end = time.monotonic() + WAIT
+        if not meant:
+            return
+        time.sleep(LOOK)
+    stop(f"no answer within {WAIT:g} s; the asking goes on as job {job:g}")
+
+
+def _asking(client: Client, job_id: int) -> int:
+    """The job that asks now: this one, or the one that asks for the next batch. Ends the command when it met trouble."""
+    job = client.get(f"/jobs/{job_id}")
+    state = job.get("state")
+    if job.get("error") and (state == "failed" or (state == "queued" and number(job.get("run_at")) > time.time())):
+        stop(one_line(f"no answer: {job['error']}"))
+    if state == "done":
+        following = rows(client.get("/jobs", state="open", lane="net"), "jobs")
+        return next((int(number(j["id"])) for j in following if j.get("key") == job.get("key")), job_id)
+    if state not in ("queued", "running"):
+        stop(f"the asking is {state}: `dropdock jobs` shows it")
+    return job_id
 
 
 def lines(model: Row) -> Iterator[str]:

@@ -85,6 +85,13 @@ def test_placed_refined_and_linked(tmp_path: Path, served: Served) -> None:
         served.site.versions[digest] = version(digest, "Illustrious", trainedWords=["red scarf"])
         row = json.loads(call(home, "models", "lookup", "--json", digest[:8]).stdout)
         assert row["civitai"]["words"] == ["red scarf"]
+        home.config.write_text(home.config.read_text().replace("civitai: {enabled: true,", "civitai: {enabled: true, batch: 1,"))
+        call(home, "reload")
+        more = [drop(home, f"{n}.safetensors", {**VAGUE, f"b{n}.lora_up.weight": ("F16", (640, 4))}) for n in range(3)]
+        served.site.versions |= {one: version(one, "Illustrious", trainedWords=[f"hat {n}"]) for n, one in enumerate(more)}
+        wait_for(lambda: len(daemon.get("models")["models"]) == 4, 20, daemon.said)
+        found = call(home, "models", "lookup", "--json", digest, *more).stdout.splitlines()
+        assert [json.loads(line)["civitai"]["words"] for line in found] == [["red scarf"], ["hat 0"], ["hat 1"], ["hat 2"]]
         served.site.scripts = [status(401)]
         assert "civitai.token" in call(home, "models", "lookup", digest, code=1).output
         assert TOKEN not in json.dumps(daemon.get("config")) + json.dumps(daemon.get("jobs")) + json.dumps(daemon.get("history"))
