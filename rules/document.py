@@ -221,7 +221,7 @@ class _Reader:
         if not isinstance(node, yaml.ScalarNode):
             self.complain(node.start_mark, where, "a key must be text")
             return None
-        word = str(node.value)
+        word = self.text(node, where)
         tag = node.tag.rsplit(":", 1)[1]
         if tag == "merge":
             self.complain(node.start_mark, (*where, word), "merge keys are not supported: write the keys out")
@@ -235,13 +235,23 @@ class _Reader:
     def scalar(self, node: yaml.ScalarNode, where: Where) -> Value:
         tag = node.tag.removeprefix("tag:yaml.org,2002:")
         if tag in ("str", "timestamp", "value"):  # a date is text here: nothing in a configuration is a date
-            return str(node.value)
+            return self.text(node, where)
         if tag not in _SCALARS:
             self.complain(node.start_mark, where, f"the tag {node.tag} is not known here")
-            return str(node.value)
+            return self.text(node, where)
         try:
             made = self.loader.construct_object(node)
         except (ValueError, LookupError, yaml.YAMLError):  # PyYAML looks the text of `!!bool x` and `!!int ""` up unchecked
             self.complain(node.start_mark, where, f"{describe(node.value)} is no {tag}")
             return str(node.value)
         return made if made is None or isinstance(made, bool | int | float) else str(made)
+
+    def text(self, node: yaml.ScalarNode, where: Where) -> str:
+        """A scalar's text. JSON writes an emoji as two escapes, which YAML reads as two halves: they are put together here."""
+        try:
+            return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self.complain(
+                node.start_mark, where, "half of a character (an escape from \\ud800 to \\udfff without its other half)"
+            )
+            return str(node.value).encode("utf-8", "replace").decode()

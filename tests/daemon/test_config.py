@@ -8,7 +8,7 @@ from dropdock.daemon.config import CaptionerConfig, Config, ConfigError, Secret,
 from dropdock.daemon.config_check import is_loopback
 from dropdock.daemon.engines import ENGINES
 from dropdock.rules.terms import Lane, Mode, Target, Watch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 HOME = Path("/home/me")
@@ -262,6 +262,7 @@ TREES = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.sampled_from(KEYS[:6]), TREES, max_size=4))
+@example({"hub": "\U00010000"})
 def test_any_tree_loads_or_is_refused(tree: dict[str, object]) -> None:
     """Whatever is written, the result is a Config or a ConfigError with at least one placed problem."""
     try:

@@ -1,5 +1,7 @@
 """YAML with marks: every mistake has its place, and nothing a person can write raises."""
 
+import json
+
 import yaml
 from dropdock.rules.document import MAX_NODES, Problem, dotted, nearest, parse
 from hypothesis import example, given, settings
@@ -90,6 +92,13 @@ def test_tags_cannot_make_objects() -> None:
     assert "tag" in said("a: !thing x")[0]
     assert said("a: !!bool perhaps") == ["c.yaml:1:4: a: 'perhaps' is no bool"]
     assert parse("a: 2024-01-31\nb: =\n", "c").value == {"a": "2024-01-31", "b": "="}
+
+
+def test_halves_of_characters() -> None:
+    """JSON's two escapes of one character are that character; a half alone is a mistake in its place, in keys too."""
+    assert parse(json.dumps({"a\U0001f98a": "\U0001f98a"}), "c").value == {"a\U0001f98a": "\U0001f98a"}
+    (value, key) = said('a: "\\udc00"\n"\\ud800": 1')
+    assert value.startswith("c.yaml:1:4: a: half of a character") and key.startswith("c.yaml:2:1:") and "half of a" in key
 
 
 def test_nearest() -> None:
