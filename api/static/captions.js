@@ -28,10 +28,11 @@ export function captioners(asked, now) {
   });
 }
 
-const ended = (run) => run.done + run.failed + (run.cancelled || 0);
+const seen = (run) => run.done + run.failed;
+const part = (run) => (run.state === "cancelled" ? seen(run) / (run.total || 1) : run.progress);
 
 function count(run) {
-  return [`${ended(run).toLocaleString()} of ${run.total.toLocaleString()}`,
+  return [`${seen(run).toLocaleString()} of ${run.total.toLocaleString()}`,
     run.state === "running" && run.per_second > 0 ? speed(run.per_second) : "",
     run.state === "running" && run.eta ? `${duration(run.eta)} left` : ""].filter(Boolean).join(" · ");
 }
@@ -41,7 +42,7 @@ function move(row, run) {
   if (row.run.state !== run.state || Boolean(row.run.failed) !== Boolean(run.failed)) return false;
   row.run = { ...row.run, ...run };
   row.querySelector(".count").textContent = count(row.run);
-  row.querySelector("progress").value = row.run.progress;
+  row.querySelector("progress").value = part(row.run);
   if (row.run.failed) row.querySelector("[data-tone=bad]").textContent = `${row.run.failed.toLocaleString()} failed`;
   return true;
 }
@@ -55,7 +56,7 @@ export function runs(rows, act) {
         run.failed ? badge(`${run.failed.toLocaleString()} failed`, "bad") : null,
         el("span", { class: "verbs" }, ...(VERBS[run.state] || []).map((verb) =>
           button(verb, `run-${run.id}-${verb}`, () => act(`/captioning/${run.id}/${verb}`), `${verb} ${name}`)))),
-      el("progress", { max: 1, value: run.progress, "aria-label": `captioned in ${name}` }),
+      el("progress", { max: 1, value: part(run), "aria-label": `captioned in ${name}` }),
       el("p", { class: "sub" }, el("span", { class: "count" }, count(run)), ` · run ${run.id} with `, el("bdi", {}, run.with), " into ", el("bdi", {}, run.set),
         run.phase === "measure" ? ", looking at the pictures first" : ""));
     row.run = run;

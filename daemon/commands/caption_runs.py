@@ -46,6 +46,7 @@ def caption_datasets(names: Sequence[str], body: Row, wait: bool, as_json: bool)
         else:
             click.echo(clean(ended(run)))
             _tell_failed(run)
+            _tell_left(run)
     if failed or any(run["state"] != "done" for run in ends):
         raise click.exceptions.Exit(FAILED)
 
@@ -58,10 +59,22 @@ def begun(run: Row) -> str:
 
 def ended(run: Row) -> str:
     """How a run ended."""
+    if run["state"] == "done" and not run["total"]:
+        return f"run {run['id']} is done: {_nothing(run)}"
     end, created = number(run.get("finished")), number(run.get("created"))
     took = f", {duration(end - created)}" if end > created else ""
     speed = f", {number(run['done']) / (end - created):.1f} img/s" if end > created else ""
-    return f"run {run['id']} is {run['state']}: {run['done']} done, {run['failed']} failed{took}{speed}"
+    did = "done" if run["only"] != "below" else "measured or captioned"  # it counts both
+    return f"run {run['id']} is {run['state']}: {run['done']} {did}, {run['failed']} failed{took}{speed}"
+
+
+def _nothing(run: Row) -> str:
+    """Why no picture was to be captioned."""
+    if run["only"] == "below":
+        return f"no picture of {run['dataset']} is known to be below {run['below']}"
+    if run["only"] == "missing":
+        return f"every picture of {run['dataset']} has a text in the set {run['set']}; --all writes them anew"
+    return f"no picture of {run['dataset']} has a text that may be replaced"
 
 
 def watched(run: Row) -> Row:
@@ -77,8 +90,8 @@ def watched(run: Row) -> Row:
                 if bar is not None and task is not None:
                     gone = number(now["done"]) + number(now["failed"]) + number(now["cancelled"])
                     bar.update(task, completed=gone, total=number(now["total"]), description=clean(why or how(now)))
-                elif why and not said:
-                    said = why
+                elif why and _lasting(why) != said:
+                    said = _lasting(why)
                     click.echo(clean(f"dropdock: {why}"), err=True)
                 time.sleep(LOOK)
                 now = client.get(f"/captioning/{run['id']}")
@@ -97,6 +110,11 @@ def _waits_for(client: Client, run: Row) -> str:
     states = [c for c in rows(client.get("/status"), "captioners") if c["name"] == run["with"]]
     notes = [str(c["note"]) for c in states if c["note"]]
     return f"{run['with']}: {notes[0]}" if notes and len(notes) == len(states) else ""
+
+
+def _lasting(why: str) -> str:
+    """What it waits for, without for how long still: that is another one at every look."""
+    return why.partition(", again in ")[0]
 
 
 def how(run: Row) -> str:
@@ -118,6 +136,17 @@ def _tell_failed(run: Row) -> None:
     more = int(number(run["failed"])) - len(rows(answer, "items"))
     if more > 0:
         click.echo(f"dropdock: and {more} more: `dropdock captioning show {run['id']} --failed`", err=True)
+
+
+def _tell_left(run: Row) -> None:
+    """Say how many texts `--all` left as they are, and what replaces them."""
+    if run["only"] != "all" or run["overwrite_edited"] or run["state"] != "done":
+        return
+    whole = ask(lambda client: client.get(f"/datasets/{quote(str(run['dataset']), safe='')}"))
+    left = int(number(whole["pictures"]) - number(run["total"]))
+    if left > 0:
+        words = "1 text was" if left == 1 else f"{left} texts were"
+        click.echo(f"{words} written by hand or came with the pictures: left as they are, --overwrite-edited replaces them")
 
 
 def _bar() -> AbstractContextManager[Progress | None]:

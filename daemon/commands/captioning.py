@@ -76,7 +76,8 @@ def show(id: int, failed: bool, as_json: bool) -> None:
         if as_json:
             print_json(run)
         else:
-            print_table(("name", "value"), [(key, value) for key, value in run.items() if value not in (None, {}, [])], "")
+            told = {**run, "created": when(run.get("created")), "finished": when(run.get("finished"))}
+            print_table(("name", "value"), [(key, value) for key, value in told.items() if value not in (None, "", {}, [])], "")
         return
     found = ask(lambda client: _failed(client, id))
     if as_json:

@@ -7,7 +7,9 @@ a Trouble that says whether the picture is to blame (`later` 0) or the service (
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -100,7 +102,7 @@ class Client:
         except TimeoutError:
             raise Trouble(f"{shown(self.url)} did not answer in time", DOWN, late=True) from None
         except aiohttp.ClientConnectorError as error:
-            raise Trouble(f"{shown(self.url)}: {_reason(error.os_error)}", DOWN) from None
+            raise Trouble(f"{shown(self.url)}: {reason(error.os_error)}", DOWN) from None
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
             raise Trouble(f"{shown(self.url)} is no address that can be asked", SETUP) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -113,7 +115,7 @@ class Client:
 
     def _refused(self, status: int, said: str, retry_after: str) -> Trouble:
         """What a refusal means for the picture and for the queue."""
-        words = self._clean(error_text(said))
+        words = self._clean(error_text(said)).removeprefix(f"{status}: ")
         why = f"{shown(self.url)} answered {status}" + (f": {words}" if words else "")
         if status in (401, 403):
             return Trouble(f"{why}: set `api_key`" if not self._key else why, SETUP, status)
@@ -167,8 +169,12 @@ def _seconds(retry_after: str) -> float:
     return min(3600.0, float(retry_after)) if retry_after.isascii() and retry_after.strip().isdigit() else 0.0
 
 
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error) or type(error).__name__).split("[")[0].strip().lower() or "cannot be reached"
+def reason(error: OSError) -> str:
+    """Why nobody could be reached, in a few words: connection refused, no route to host."""
+    said = (error.strerror or str(error) or type(error).__name__).split("[")[0].strip().lower()
+    if error.errno in errno.errorcode and "call failed" in said:  # asyncio's own words, with the address once more
+        said = os.strerror(error.errno).lower()
+    return said or "cannot be reached"
 
 
 async def _json(answer: aiohttp.ClientResponse) -> object:

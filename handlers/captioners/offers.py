@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from .client import Client, Trouble
+from .client import Client, Trouble, reason
 from .http import HttpDialect
 from .ollama import URL, OllamaDialect, Pulled
 from .openai import OpenAIDialect, base_url
@@ -151,7 +151,7 @@ async def _reach(url: str, seconds: float) -> None:
         async with asyncio.timeout(seconds):
             _, writer = await asyncio.open_connection(parts.hostname, port)
     except (OSError, TimeoutError) as error:
-        why = "does not answer" if isinstance(error, TimeoutError) else (error.strerror or "cannot be reached").lower()
+        why = "does not answer" if isinstance(error, TimeoutError) else reason(error)
         raise Trouble(f"{parts.scheme}://{parts.netloc}: {why}", 30.0) from None
     writer.close()
     with contextlib.suppress(OSError):

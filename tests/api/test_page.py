@@ -258,6 +258,7 @@ async def test_a_run_is_followed_held_back_and_ended(opened, face):
     await page.get_by_role("button", name=f"resume run {run} of cats").click()
     await page.get_by_role("button", name=f"cancel run {run} of cats").click()
     await expect(row).to_contain_text("cancelled")
+    await expect(row.locator(".count")).to_have_text("0 of 3")
     assert await row.get_by_role("button").count() == 0 and page.wrong == []
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from dropdock.daemon.cli import cli
-from dropdock.daemon.commands import caption_paths
+from dropdock.daemon.commands import caption_paths, caption_runs
 from dropdock.daemon.config import CaptionerConfig, Config
 from dropdock.handlers.captioners.protocol import Answer, Picture
 from pictures_made import picture
@@ -171,3 +171,23 @@ def test_several_taggers_tell_who_took_each_tag(home: Path, monkeypatch: pytest.
     monkeypatch.setattr(caption_paths, "_captioned", captioned)
     row = json.loads(call(home, home / "in/a.png", "--json").stdout.splitlines()[0])
     assert row["votes"] == {"hat": ["one", "two"]}
+
+
+def test_each_thing_that_a_run_waits_for_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another reason is another line; the seconds until the next try are none."""
+    run = {"id": 1, "with": "far", "state": "running", "total": 3, "done": 0, "failed": 0, "cancelled": 0, "per_second": 0.0}
+    notes = ["loading its model", "waits: connection refused, again in 30 s", "waits: connection refused, again in 29 s"]
+
+    class Asked:
+        def get(self, path: str) -> dict[str, object]:
+            if path == "/status":
+                return {"captioners": [{"name": "far", "note": notes.pop(0)}]}
+            return run if notes else {**run, "state": "done", "done": 3}
+
+    monkeypatch.setattr(caption_runs, "ask", lambda look: look(Asked()))
+    monkeypatch.setattr(caption_runs, "LOOK", 0.0)
+    assert caption_runs.watched(run)["done"] == 3
+    said = "dropdock: far: loading its model\ndropdock: far: waits: connection refused, again in 30 s\n"
+    assert capsys.readouterr().err == said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -67,6 +68,12 @@ def test_a_dataset_is_captioned_and_its_sets_change_places(home: Home, call: Cal
     run = objects(call("caption", "cats", "--set", "other", "--all", "--json"))[0]
     assert (run["state"], run["done"], run["set"]) == ("done", 3, "other")
     assert texts(home)["0.txt"] == "0 of cats"
+    assert (
+        "every picture of cats has a text in the set other; --all writes them anew"
+        in call("caption", "cats", "--set", "other").stdout
+    )
+    assert "3 measured or captioned" in call("caption", "cats", "--below", "0.01").stdout
+    assert "no picture of cats is known to be below 0.01" in call("caption", "cats", "--below", "0.01").stdout
     call("sets", "activate", "cats", "other")
     assert texts(home) == {f"{n}.txt": f"ohwx, photo, {n} of cats" for n in range(3)}
     call("sets", "delete", "cats", "other", "--yes", code=1)
@@ -74,13 +81,24 @@ def test_a_dataset_is_captioned_and_its_sets_change_places(home: Home, call: Cal
     assert texts(home) == {"0.txt": "0 of cats", "1.txt": "1 of cats", "2.txt": "mine"}
     call("sets", "edit", "cats", "other", "--rename", "old", "--max-length", "9")
     assert "with 3 texts" in call("sets", "delete", "cats", "old", "--yes").stdout
-    assert objects(call("captioning", "list", "--json"))[0]["id"] == run["id"]
+    assert run["id"] in [r["id"] for r in objects(call("captioning", "list", "--json"))]
     assert (
         "3" in call("captioning", "show", run["id"]).stdout
         and "none failed" in call("captioning", "show", run["id"], "--failed").stdout
     )
     call("captioning", "cancel", run["id"], code=1)
     assert "is done" in call("captioning", "watch", run["id"]).stdout
+
+
+def test_all_says_how_many_texts_it_left(home: Home, call: Call) -> None:
+    """What came with the pictures is left unless that is asked for, and the run says so."""
+    words = call("caption", "cats", "--all").stdout
+    assert "2 done, 0 failed" in words and "1 text was written by hand or came with the pictures: left" in words
+    assert texts(home)["2.txt"] == "mine"
+    shown = call("captioning", "show", "1").stdout
+    assert "2 done" not in shown and re.search(r"created +\d{4}-\d\d-\d\d ", shown)
+    assert "left" not in call("caption", "cats", "--all", "--overwrite-edited").stdout
+    assert texts(home)["2.txt"] == "2 of cats" and "2.txt" in call("trash").stdout
 
 
 def test_texts_are_written_changed_and_forgotten(home: Home, call: Call) -> None:

@@ -6,10 +6,13 @@ import base64
 import json
 from pathlib import Path
 
+import aiohttp
 import pytest
 from caption_servers import CaptionServer, Step, says, streams, text
 from dropdock.handlers.captioners import client
+from dropdock.handlers.captioners.client import Trouble
 from dropdock.handlers.captioners.http import Http
+from dropdock.handlers.captioners.offers import offered
 from dropdock.handlers.captioners.protocol import Answer, Fixed, Picture
 from pictures_made import picture
 
@@ -115,3 +118,12 @@ def test_a_web_page_is_no_caption(one: Picture) -> None:
     with CaptionServer({"/models/blip2": [text("<!doctype html><p>hello", kind="text/html")]}) as server:
         found = ask(server, one)
     assert not found.text and "web page" in found.error and found.later >= 300
+
+
+async def test_a_server_that_is_not_there_is_told_in_words() -> None:
+    """Whoever is asked first: the address and `connection refused`, without the words of the library."""
+    async with aiohttp.ClientSession() as session:
+        for engine in ("http", "openai", "ollama"):
+            with pytest.raises(Trouble) as raised:
+                await offered(session, engine, {"url": "http://127.0.0.1:9"}, 4.0)
+            assert raised.value.why == "http://127.0.0.1:9: connection refused"
