@@ -294,7 +294,7 @@ async def test_a_persons_word_on_a_model_is_kept_and_checked(face, client, full)
 
 
 async def test_a_base_that_nobody_knows_is_taken_only_by_force(face, client, full):
-    """A slip is refused with the words it may mean; a new family is taken when it is insisted on, and is known as long as a model has it."""
+    """A slip is refused with the words it may mean; a new family is taken by force, and is known as long as a model has it."""
     path = f"/models/{SHA}/type"
     refused = await post(client, path, 400, json={"base": "sdlx"})
     assert refused["nearest"][0] == "sdxl" and "`sdlx` is no base that is known: did you mean sdxl, " in refused["detail"]

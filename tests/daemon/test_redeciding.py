@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from dropdock.daemon.redeciding import redecide, rules_digest
+from dropdock.daemon.redeciding import redecide, redecide_libraries, rules_digest
 from dropdock.store import files, jobs
 from house_made import Home, opened
+from model_files import write_safetensors
 from pictures_made import picture
 
 NONE = "pipelines: {inbox: [{name: words, when: {suffix: .never}, do: [trash]}]}\n"
@@ -41,7 +42,7 @@ async def test_what_was_left_is_decided_again_when_the_rules_changed(home):
 
 
 async def test_what_has_ended_otherwise_is_not_asked_about_again(home):
-    """A picture that waits in its job, and a library's file, keep what was decided."""
+    """A picture that waits in its job keeps what was decided, and a library's file is no inbox's."""
     path, other = home.drop("a.png", picture(1)), home.library / "notes.md"
     other.write_text("words")
     async with opened(with_rules(home, "pipelines: {inbox: [{name: p, when: {kind: image}, do: [dataset]}]}\n")) as house:
@@ -50,6 +51,67 @@ async def test_what_has_ended_otherwise_is_not_asked_about_again(home):
         await house.arrive(other)
     async with opened(with_rules(home, SOME)) as house:
         assert await redecide(house.house) == {}
+
+
+ADOPT = "pipelines: {library: [{name: take, when: {kind: model}, do: [adopt]}]}\n"
+TAG = "pipelines: {library: [{name: mark, when: {kind: model}, do: [{tag: [mine]}]}]}\n"
+TENSORS = {"a.lora_down.weight": ("F16", (4, 640)), "a.lora_up.weight": ("F16", (640, 4))}
+
+
+def model(home, name, extra=1):
+    return write_safetensors(home.library / name, {**TENSORS, "b": ("F16", (extra,))})
+
+
+async def test_a_library_is_decided_by_its_new_rules_without_being_read_again(home, monkeypatch):
+    """before: tracked, no rule wants them -> a rule adopts models: each is taken in; a held one, one a disk took away and a text stay."""
+    paths = [model(home, f"{n}.safetensors", n) for n in range(1, 5)]
+    taken, waiting, held, away = paths
+    (home.library / "a.txt").write_text("words")
+    async with opened(home) as house:
+        assert await redecide_libraries(house.house) == 0
+        for path in (taken, held, away, home.library / "a.txt"):
+            await house.arrive(path)
+        await house.work()
+        await house.arrive(waiting)  # its job waits to hash it
+        await house.store.write(files.hold, (await house.file(held)).id, "a person asked")
+        gone = (await house.file(away)).id
+        await house.store.write(files.set_state, gone, "away")
+        assert await redecide_libraries(house.house) == 0
+    monkeypatch.setattr("dropdock.daemon.conveyor.identify", None)  # nothing is looked into
+    async with opened(with_rules(home, ADOPT)) as house:
+        assert await redecide_libraries(house.house) == 2
+        assert await redecide_libraries(house.house) == 0
+        row = await house.file(taken)
+        assert (row.state, row.rule, bool(row.sha256)) == ("queued", "take", True)
+        await house.work()
+        assert [path.is_symlink() for path in paths] == [True, True, False, False]
+        assert {(await house.file(path)).state for path in (held, away)} == {"held", "away"}
+        assert [r.note for r in await house.told() if r.note.startswith("the rules changed")] != []
+
+
+async def test_what_a_library_rule_had_is_not_asked_about_again(home):
+    """A rule that took it keeps it, though it only tagged it: other rules are for what none had."""
+    async with opened(with_rules(home, TAG)) as house:
+        await redecide_libraries(house.house)
+        await house.arrive(model(home, "a.safetensors"))
+        await house.work()
+        assert (await house.file(home.library / "a.safetensors")).tags == ("mine",)
+    async with opened(with_rules(home, ADOPT)) as house:
+        assert await redecide_libraries(house.house) == 0
+
+
+async def test_a_file_that_changed_since_is_left_to_its_own_arrival(home):
+    """It was replaced after it was recorded: its job finds that out and touches nothing."""
+    path = model(home, "a.safetensors")
+    async with opened(home) as house:
+        await redecide_libraries(house.house)
+        await house.arrive(path)
+        await house.work()
+    model(home, "a.safetensors", 7)
+    async with opened(with_rules(home, ADOPT)) as house:
+        assert await redecide_libraries(house.house) == 1
+        await house.work()
+        assert not path.is_symlink() and list(home.hub.rglob("*.safetensors")) == []
 
 
 async def test_only_what_rules_say_counts(home):
