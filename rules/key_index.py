@@ -247,10 +247,28 @@ def _plain(tensors: Mapping[str, Tensor]) -> KeyIndex:
     """The tensors without those that quantisation adds, and without torch.compile's name for what it wraps."""
     whole = KeyIndex(tensors)
     if any(group.endswith(_BARE_SIDE) for group in whole.groups()):
-        tensors = {key: tensor for key, tensor in tensors.items() if not key.endswith(_SIDE)}
+        tensors = _unpacked(tensors)
     if any("_orig_mod." in key for key in islice(tensors, 8)):
         tensors = {key.replace("_orig_mod.", ""): tensor for key, tensor in tensors.items()}
     return whole if tensors is whole.exact else KeyIndex(tensors)
+
+
+def _unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without what quantisation adds, 4-bit weights with the width that they stand for. Pure."""
+    found: dict[str, Tensor] = {}
+    for key, tensor in tensors.items():
+        if not key.endswith(_SIDE):
+            packed = tensor[0] == "U8" and key.endswith((".weight", ".weight_packed")) and len(tensor[1]) == 2
+            found[key.removesuffix("_packed") if packed else key] = _wide(tensor, tensors, key) if packed else tensor
+    return found
+
+
+def _wide(tensor: Tensor, tensors: Mapping[str, Tensor], key: str) -> Tensor:
+    """A 4-bit weight holds two values in a byte; a scale for each few columns beside it (NVFP4, MXFP4) tells that it is one."""
+    scale = tensors.get(key.removesuffix("_packed") + "_scale")
+    blocks = scale[1][-1] if scale is not None and len(scale[1]) > 1 else 0
+    rows, columns = tensor[1]
+    return (tensor[0], (rows, 2 * columns)) if blocks > 1 else tensor
 
 
 def without_prefix(index: KeyIndex, deep: int = 2) -> Iterator[KeyIndex]:

@@ -78,3 +78,20 @@ def test_wrappers(names: list[str], found: list[list[str]]) -> None:
     """A prefix of half the keys is taken off, and one inside it as well."""
     index = KeyIndex({name: ("F16", (1,)) for name in names})
     assert [sorted(view.exact) for view in without_prefix(index)] == found
+
+
+@pytest.mark.parametrize(
+    ("weight", "scale", "width"),
+    [
+        (("U8", (64, 96)), ("F8_E4M3", (64, 12)), 192),  # NVFP4: a scale for 16 values
+        (("U8", (64, 96)), ("F32", (64, 1)), 96),  # a scale a row: bytes are bytes
+        (("I8", (64, 96)), ("F32", (64, 12)), 96),
+        (("U8", (64, 96)), ("F32", ()), 96),
+    ],
+)
+@pytest.mark.parametrize("packed", ["", "_packed"])
+def test_a_packed_weight_has_the_width_that_it_stands_for(weight: Tensor, scale: Tensor, width: int, packed: str) -> None:
+    """Two values in a byte are told by a scale for each few columns beside the weight; other bytes are as wide as they look."""
+    parts = split({f"a.weight{packed}": weight, "a.weight_scale": scale, "a.weight_scale_2": ("F32", ())})
+    name = "a.weight" if weight[0] == "U8" else f"a.weight{packed}"
+    assert dict(parts.whole.exact) == {name: (weight[0], (64, width))}

@@ -153,7 +153,8 @@ def lora(layers: Shapes) -> dict[str, Shape]:
             "sd2",
         ),
         (
-            {f"transformer_blocks.{n}.attn{a}.to_q": (1152, 1152) for n in range(28) for a in (1, 2)},
+            {f"transformer_blocks.{n}.attn{a}.to_q": (1152, 1152) for n in range(28) for a in (1, 2)}
+            | {f"transformer_blocks.{n}.ff.net.0.proj": (4608, 1152) for n in range(28)},
             {"temporal_transformer_blocks.0.attn1.to_q": (1152, 1152)},
             "pixart",
         ),
