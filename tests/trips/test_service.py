@@ -12,6 +12,7 @@ import urllib.request
 
 import pytest
 from daemon_process import Daemon, Home, wait_for
+from model_files import write_safetensors
 from pictures_made import picture
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sd_notify is Linux's")
@@ -155,6 +156,25 @@ def test_the_reload_command_prints_changes_and_mistakes(tmp_path):
         done = reload(home)
         assert done.returncode == 2 and "hub2: needs a restart" in done.stderr
         assert daemon.get("config")["trash"] == 259200 and daemon.get("config")["hub"] == f"{tmp_path}/hub"
+        assert daemon.stop() == 0
+
+
+def test_a_new_rule_of_a_library_takes_what_is_there_already(tmp_path):
+    """Tracked and left alone -> a rule adopts models, a reload: taken in, a link in its place; deleted, the model is no longer listed."""
+    home = Home(tmp_path, more="pipelines: {library: []}\n")
+    tensors = {"a.lora_down.weight": ("F16", (4, 640)), "a.lora_up.weight": ("F16", (640, 4))}
+    first, second = (write_safetensors(tmp_path / f"library/loras/{n}.safetensors", {**tensors, n: ("F16", (2,))}) for n in "ab")
+    with Daemon(home) as daemon:
+        wait_for(lambda: len(daemon.get("models")["models"]) == 2, 30, daemon.said)
+        second.unlink()
+        wait_for(lambda: len(daemon.get("models")["models"]) == 1, 30, daemon.said)
+        assert daemon.get("status")["models"]["count"] == 1
+        assert not first.is_symlink()
+        rules = "pipelines: {library: [{name: take, when: {kind: model}, do: [adopt]}]}\n"
+        home.config.write_text(home.config.read_text().replace("pipelines: {library: []}\n", rules))
+        assert reload(home).returncode == 0
+        wait_for(first.is_symlink, 30, daemon.said)
+        assert home.hub in first.resolve().parents
         assert daemon.stop() == 0
 
 
