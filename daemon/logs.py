@@ -76,7 +76,15 @@ def _renderer(format: str, out: TextIO, environ: Mapping[str, str]) -> list[Proc
         send = _journal()
         return [_told_errors, _prefixed if send is None else _sent(send)]
     # rich's tracebacks would show local variables, so secrets too
-    return [structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+    return [_told_errors, _visible, structlog.dev.ConsoleRenderer(colors=out.isatty())]
+
+
+def _visible(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Names of files may hold orders to a terminal: what cannot be seen is shown as an escape, line ends stay."""
+    return {
+        name: "".join(c if c == "\n" or c.isprintable() else ascii(c)[1:-1] for c in value) if isinstance(value, str) else value
+        for name, value in event.items()
+    }
 
 
 def _journal() -> Send | None:

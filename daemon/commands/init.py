@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import FAILED, WRONG, clean, config_option, stop
+from .common import FAILED, WRONG, clean, config_option, one_line, stop
 
 if TYPE_CHECKING:
     from ..app_folders import AppFolder
@@ -64,7 +64,7 @@ def _answers(home: Path, yes: bool) -> Answers:
 
     apps = find_apps(usual_places(home, Path.cwd()))
     for app in apps:
-        click.echo(clean(f"found {app.name} in {app.path}"))
+        click.echo(one_line(f"found {app.name} in {app.path}"))
     if not apps:
         click.echo("found no app")
     if yes:
@@ -73,7 +73,7 @@ def _answers(home: Path, yes: bool) -> Answers:
     base = default_base(home, wanted)
     folders = [_folder(f"Folder for {what}", base / name) for name, what in FOLDERS]
     places = outermost([app.models for app in wanted if app.models is not None])
-    libraries = tuple(p for p in places if click.confirm(clean(f"Track the models in {p}? They stay where they are"), True))
+    libraries = tuple(p for p in places if click.confirm(one_line(f"Track the models in {p}? They stay where they are"), True))
     return Answers(folders[0], folders[1], folders[2], tuple(wanted), libraries)
 
 
@@ -81,7 +81,7 @@ FOLDERS = (("inbox", "what you drop"), ("hub", "all models, once each"), ("datas
 
 
 def _confirmed(apps: tuple[AppFolder, ...]) -> list[AppFolder]:
-    return [app for app in apps if click.confirm(clean(f"Shall {app.name} in {app.path} get links to models?"), True)]
+    return [app for app in apps if click.confirm(one_line(f"Shall {app.name} in {app.path} get links to models?"), True)]
 
 
 def _named() -> list[AppFolder]:
@@ -92,7 +92,7 @@ def _named() -> list[AppFolder]:
     while text := click.prompt("Folder of another app (empty for none)", default="", show_default=False):
         path = Path(text).expanduser().absolute()
         if not path.is_dir():
-            click.echo(clean(f"{path} is no folder"))
+            click.echo(one_line(f"{path} is no folder"))
             continue
         layout = recognise(path) or click.prompt("Which app is it like?", type=click.Choice(tuple(NAMES)))
         named.append(AppFolder(layout, path))

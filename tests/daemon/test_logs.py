@@ -53,6 +53,19 @@ def test_less_than_the_level_is_not_said():
     assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["loud", "louder"]
 
 
+def test_the_console_takes_no_orders_from_names():
+    """A name with escapes, a line end or a mark that turns the direction is shown with escapes; a traceback keeps its lines."""
+    out, log = said("console")
+    log.info("took in \x1b[2J", path="a\x9b2J\u202e", other="two\nlines \x07", paths=["b\x1b"])
+    try:
+        raise ValueError("oh \x1b]0;x\x07")
+    except ValueError:
+        log.exception("bad")
+    text = out.getvalue()
+    assert all(c == "\n" or c.isprintable() for c in text)
+    assert "two\nlines" not in text and "\n  File " in text and "ValueError: oh" in text
+
+
 @pytest.mark.parametrize("form", ["console", "json"])
 def test_no_secret_is_written(form):
     """Not under a key that names one, not inside a text, a list, an exception's words, or what a library logs."""
