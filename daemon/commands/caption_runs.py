@@ -109,7 +109,9 @@ def _waits_for(client: Client, run: Row) -> str:
         return ""
     states = [c for c in rows(client.get("/status"), "captioners") if c["name"] == run["with"]]
     notes = [str(c["note"]) for c in states if c["note"]]
-    return f"{run['with']}: {notes[0]}" if notes and len(notes) == len(states) else ""
+    if not notes or len(notes) < len(states):
+        return ""
+    return notes[0] if str(run["with"]) in notes[0] else f"{run['with']}: {notes[0]}"
 
 
 def _lasting(why: str) -> str:

@@ -179,6 +179,7 @@ def test_each_thing_that_a_run_waits_for_is_said_once(
     """Another reason is another line; the seconds until the next try are none."""
     run = {"id": 1, "with": "far", "state": "running", "total": 3, "done": 0, "failed": 0, "cancelled": 0, "per_second": 0.0}
     notes = ["loading its model", "waits: connection refused, again in 30 s", "waits: connection refused, again in 29 s"]
+    notes += ["captioner far cannot start: no model"]
 
     class Asked:
         def get(self, path: str) -> dict[str, object]:
@@ -190,4 +191,5 @@ def test_each_thing_that_a_run_waits_for_is_said_once(
     monkeypatch.setattr(caption_runs, "LOOK", 0.0)
     assert caption_runs.watched(run)["done"] == 3
     said = "dropdock: far: loading its model\ndropdock: far: waits: connection refused, again in 30 s\n"
+    said += "dropdock: captioner far cannot start: no model\n"
     assert capsys.readouterr().err == said
