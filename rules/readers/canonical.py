@@ -64,7 +64,7 @@ def _names(first: bytes, between: list[bytes]) -> list[str] | None:
         sound = orjson.loads(f'"{plain}"') == plain  # no escapes, and nothing that JSON does not let stand in a text
     except (UnicodeDecodeError, orjson.JSONDecodeError):
         return None
-    return names if sound and pieces[1::2] == [":{\n},"] * len(between) + [":{"] else None
+    return names if sound and pieces[1::2] == [":{\n},"] * len(between) + [":{"] and len(names) == len(between) + 1 else None
 
 
 def _first(piece: bytes) -> tuple[dict[str, str], bytes] | None:

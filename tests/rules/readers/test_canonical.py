@@ -69,6 +69,7 @@ def test_mutated_headers(tensors: dict[str, tuple[str, list[int]]], metadata: di
         ("other order of the fields", lambda t: t.replace('"dtype":"F32","shape":[2]', '"shape":[2],"dtype":"F32"')),
         ("blanks", lambda t: t.replace(":", ": ")),
         ("a colon and a comma that changed places", lambda t: t.replace('},"b":{', '}"b",:{')),
+        ("a name that is said twice", lambda t: t.replace('{"a":{', '{"":{":{')),
         ("quotes in a name", lambda t: t.replace('{"a":{', '{"":{"{"":{')),
         ("a word between", lambda t: t.replace('},"b"', '},x"b"')),
         ("more behind the end", lambda t: t + "x"),
