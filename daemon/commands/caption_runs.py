@@ -126,7 +126,8 @@ def how(run: Row) -> str:
     left = f", {duration(run['eta'])} left" if run.get("eta") is not None else ""
     bad = f", {run['failed']} failed" if run["failed"] else ""
     doing = "measuring" if run.get("phase") == "measure" else "captioning"
-    return f"{doing}, {number(run['per_second']):.1f} img/s{bad}{left}"
+    speed = f", {number(run['per_second']):.1f} img/s" if number(run["per_second"]) > 0 else ""
+    return f"{doing}{speed}{bad}{left}"
 
 
 def _tell_failed(run: Row) -> None:

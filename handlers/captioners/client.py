@@ -172,8 +172,8 @@ def _seconds(retry_after: str) -> float:
 def reason(error: OSError) -> str:
     """Why nobody could be reached, in a few words: connection refused, no route to host."""
     said = (error.strerror or str(error) or type(error).__name__).split("[")[0].strip().lower()
-    if error.errno is not None and error.errno in errno.errorcode and "call failed" in said:  # asyncio's own words, with the address once more
-        said = os.strerror(error.errno).lower()
+    if error.errno in errno.errorcode and "call failed" in said:  # asyncio's own words, with the address once more
+        said = os.strerror(error.errno or 0).lower()
     return said or "cannot be reached"
 
 
