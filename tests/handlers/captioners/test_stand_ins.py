@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from dropdock.handlers.captioners.gguf_files import find as find_gguf
 from dropdock.handlers.captioners.offers import lacks
-from dropdock.handlers.captioners.stand_ins import stand_in
+from dropdock.handlers.captioners.stand_ins import LFS, stand_in
 from dropdock.handlers.captioners.weights import Hub, NoWeights, find
+from dropdock.rules import identify
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,3 +69,8 @@ def test_any_bytes_are_read(tmp_path_factory: pytest.TempPathFactory, data: byte
     path = tmp_path_factory.mktemp("a") / "a"
     path.write_bytes(data)
     assert bool(stand_in(path)) or data
+
+
+def test_a_pointer_is_known_by_the_same_words_everywhere() -> None:
+    """The word that is said twice, for the sake of a quick start, is one."""
+    assert LFS == identify.LFS
