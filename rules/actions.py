@@ -112,7 +112,9 @@ _ROWS = (
         (
             ParamRow("with", ParamForm.WORD, "which captioner writes", "basic", names="captioners"),
             ParamRow("set", ParamForm.WORD, "caption set to write into", "main"),
-            ParamRow("only", ParamForm.WORD, "pictures without a caption in that set, or all", "missing", choices=("missing", "all")),
+            ParamRow(
+                "only", ParamForm.WORD, "pictures without a caption in that set, or all", "missing", choices=("missing", "all")
+            ),
         ),
         "with",
         (Kind.IMAGE,),
