@@ -132,8 +132,10 @@ def fits(shape: Shape, wanted: tuple[Size, ...]) -> bool:
 
 def _packed(shape: Shape, wanted: tuple[Size, ...]) -> bool:
     """bitsandbytes keeps a 4-bit weight as one column of bytes, two values each: the size of the whole still tells."""
-    if len(shape) != 2 or shape[1] != 1 or wanted[0] is None or wanted[1] is None:
+    if len(shape) != 2 or shape[1] != 1:
         return False
+    if wanted[0] is None or wanted[1] is None:  # one side is told: whole rows, or whole columns, of that size
+        return any(2 * shape[0] % size == 0 for size in wanted[0] or wanted[1] or () if size > 1)
     return any(rows * columns == 2 * shape[0] for rows in wanted[0] for columns in wanted[1])
 
 

@@ -9,7 +9,8 @@ from dropdock.rules.header import Header, Shape
 from model_files import load_corpus
 
 CONFIDENT = 0.8
-UNSURE = load_corpus(Path(__file__).parent.parent / "data" / "unsure.jsonl.gz")
+DATA = Path(__file__).parent.parent / "data"
+UNSURE, FAMILIES = load_corpus(DATA / "unsure.jsonl.gz"), load_corpus(DATA / "families.jsonl.gz")
 Shapes = Mapping[str, Shape]
 DIT = "diffusion_model"
 
@@ -181,6 +182,17 @@ def test_a_lora_of_svd_is_svds() -> None:
         for kind in ("", "temporal_")
     }
     assert model(lora(own)).base == "svd"
+
+
+@pytest.mark.parametrize("case", FAMILIES, ids=[str(c["filename"]) for c in FAMILIES])
+def test_a_family_is_known(case: Mapping[str, object]) -> None:
+    """The headers that a family's own program or diffusers' class of it writes, whole or packed, are given its type and base."""
+    tensors: dict[str, tuple[str, list[int]]] = case["tensors"]  # type: ignore[assignment]
+    header = {key: (dtype, tuple(shape)) for key, (dtype, shape) in tensors.items()}
+    expect: dict[str, object] = case["expect"]  # type: ignore[assignment]
+    found = classify(Header(str(case["format"]), 1, header, case["metadata"] or {}), "model").model  # type: ignore[arg-type]
+    assert found.type in {expect["type"], *expect.get("type_any", ())}  # type: ignore[misc]
+    assert found.base in {expect["base"], *expect.get("base_any", ())}  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("case", UNSURE, ids=[str(c["filename"]) + str(c["id"]) for c in UNSURE])
