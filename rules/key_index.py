@@ -36,7 +36,8 @@ PREFIXES = {
     "model_ema.": "ema",
 }
 WEAK = ("_orig_mod.", "module.", "model.model.", "diffusion_model.", "transformer.", "unet.", "net.", "model.", "text_encoder.", "vae.",
-        "first_stage_model.", "control_model.", "adapter.", "text_model.", "language_model.", "ema_model.", "generator.")  # fmt: skip
+        "first_stage_model.", "control_model.", "adapter.", "text_model.", "language_model.", "ema_model.", "generator.",
+        "state_dict.", "model_state_dict.", "state_dict_ema.", "params_ema.", "params.", "ema.")  # fmt: skip
 # tensors that quantisation puts beside the weights
 _SIDE = (
     ".scale_weight", ".scale_input", ".weight_scale", ".weight_scale_2", ".input_scale", ".comfy_quant", ".absmax",

@@ -138,6 +138,15 @@ def test_families_known_from_programs_alone_are_probable(own: Shapes, rival: Sha
     assert model(rival).base == "unknown"
 
 
+@pytest.mark.parametrize(
+    "prefix", ["state_dict.", "model_state_dict.", "state_dict_ema.", "params_ema.", "params.", "ema.module."]
+)
+def test_what_a_training_puts_before_the_names(prefix: str) -> None:
+    """A model that was written as it lay in its training is the same model; a name that nobody writes hides it."""
+    assert model({prefix + key: shape for key, shape in SD2.items()}).base == "sd2"
+    assert model({"x" + prefix + key: shape for key, shape in SD2.items()}).base == "unknown"
+
+
 def lora(layers: Shapes) -> dict[str, Shape]:
     found: dict[str, Shape] = {}
     for layer, (out, into) in layers.items():
