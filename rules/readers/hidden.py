@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from ..header import Damaged, Header
 from ..terms import Condition
-from .pickles import walk
+from .pickles import TOO_LARGE, walk
 from .zipdir import ZipMember, data_at
 
 MOST = 4096  # members
@@ -108,7 +108,8 @@ def _judged(size: int, member: ZipMember, content: bytes, nested: tuple[bytes, .
     stream = io.BytesIO(content)
     walked = walk(stream)
     if isinstance(walked, Damaged):
-        cut = len(content) < member.size and stream.tell() == len(content)
+        # one that is cut, or too long to be walked, may call something behind the point that was reached
+        cut = walked.reason == TOO_LARGE or (len(content) < member.size and stream.tell() == len(content))
         if not _announced(content) and not cut:
             return None  # text or numbers: reading it as a pickle ends before it calls anything
         why = f"{member.name!r} begins like a pickle and cannot be read as one: {walked.text}"

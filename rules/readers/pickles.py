@@ -20,6 +20,7 @@ from .globals import Global, judge
 MAX_OPCODES = 8_000_000
 MAX_STACK = 2_000_000
 MAX_DEPTH = 64
+TOO_LARGE = "pickle-too-large"  # reason: the walk was broken off, so what follows is not known
 STORAGES = {
     "Float": "F32", "Half": "F16", "BFloat16": "BF16", "Double": "F64", "Long": "I64", "Int": "I32", "Short": "I16",
     "Char": "I8", "Byte": "U8", "Bool": "BOOL", "ComplexFloat": "C64", "Untyped": "U8", "QInt8": "I8", "QUInt8": "U8",
@@ -305,15 +306,20 @@ def walk(file: Readable) -> Pickled | Damaged:
                 value = machine.pop()
                 break
             if count > MAX_OPCODES or len(machine.stack) > MAX_STACK:
-                return Damaged("pickle-too-large", f"the pickle has more than {MAX_OPCODES} instructions")
+                return _broken_off(machine, TOO_LARGE, f"the pickle has more than {MAX_OPCODES} instructions")
             machine.step(opcode.name, arg)
     except MemoryError:
-        return Damaged("pickle-too-large", "the pickle wants more memory than it may have")
+        return Damaged(TOO_LARGE, "the pickle wants more memory than it may have")
     except (ValueError, OverflowError) as error:
-        if not machine.globals or not any(judge(g) is Condition.UNSAFE for g in machine.globals):
-            return Damaged("bad-pickle", f"the pickle is damaged: {str(error)[:80]}")
-        # what comes before the damage would already have run, so the verdict on it stands
+        return _broken_off(machine, "bad-pickle", f"the pickle is damaged: {str(error)[:80]}")
     return _conclude(machine, value)
+
+
+def _broken_off(machine: _Machine, reason: str, why: str) -> Pickled | Damaged:
+    """A walk that did not come to STOP: what stands before that would already have run, so a verdict on it stands."""
+    if any(judge(g) is Condition.UNSAFE for g in machine.globals):
+        return _conclude(machine, None)
+    return Damaged(reason, why)
 
 
 def _conclude(machine: _Machine, value: object) -> Pickled:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from dropdock.rules.header import Damaged, Header
 from dropdock.rules.identify import header_of, identify
-from dropdock.rules.readers import hidden, torchfile
+from dropdock.rules.readers import hidden, pickles, torchfile
 from dropdock.rules.terms import Condition, Kind
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -101,6 +101,17 @@ def test_limits_do_not_make_it_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(hidden, "BUDGET", 50)
     long = b"(" * 60 + EVIL
     assert found(zipped(tmp_path / "b.pt", {"x/y": long}))[1:] == (Condition.NEEDS_TRUST, "hidden-pickle")
+
+
+def test_padding_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More instructions than are walked, before or behind the call: it is named where it was seen, and not called safe where it was not."""
+    monkeypatch.setattr(pickles, "MAX_OPCODES", 20)
+    padding, call = b"N0" * 30, EVIL[:-1]
+    for members, trust in (({"x": call + padding}, Condition.UNSAFE), ({"x": padding + EVIL}, Condition.NEEDS_TRUST)):
+        for path in (zipped(tmp_path / "a.pt", members), write_torch_zip(tmp_path / "b.pt", {"a": 1}, more=members)):
+            assert found(path)[:2] == (Kind.MODEL, trust)
+    data = zipped(tmp_path / "c.pt", {"a/data.pkl": call + padding})
+    assert found(data) == (Kind.MODEL, Condition.UNSAFE, "runs-code")
 
 
 def test_what_torch_itself_writes_stays_as_it_was(tmp_path: Path) -> None:
