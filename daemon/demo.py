@@ -221,7 +221,9 @@ def _progress(stage: Stage) -> Iterator[Callable[[Event | None, Counts], None]]:
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=screen, transient=True) as bars:
+    with Progress(
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), console=screen, transient=True
+    ) as bars:
         tasks = {name: bars.add_task(f"{name:<9}", total=None) for name in ("files", "captions", "links")}
 
         def show(event: Event | None, done: Counts) -> None:

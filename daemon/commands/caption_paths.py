@@ -24,7 +24,7 @@ from ...handlers.captioners.protocol import Answer, Picture
 from ...handlers.sidecars import Survey, Wanted, Writer, survey
 from ...rules.captions import Quality, Style
 from ..config import CaptionerConfig, Config
-from .common import FAILED, clean, load_config, number, print_json, stop
+from .common import FAILED, clean, load_config, number, one_line, print_json, stop
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -65,7 +65,7 @@ def caption_paths(
             writer.close()
     report.end()
     if stopped:
-        stop(clean(stopped))
+        stop(one_line(stopped))
     if report.failed:
         raise click.exceptions.Exit(FAILED)
 
@@ -89,7 +89,7 @@ def _chosen(config: Config, name: str | None) -> CaptionerConfig:
         own = [c for c in known if c != "basic"]
         return known[own[0] if len(own) == 1 else "basic"]
     if name not in known:
-        stop(clean(f"there is no captioner {name!r} in the configuration, only {', '.join(sorted(known))}"), 2)
+        stop(one_line(f"there is no captioner {name!r} in the configuration, only {', '.join(sorted(known))}"), 2)
     return known[name]
 
 
@@ -184,10 +184,10 @@ class Report:
     def news(self, text: str) -> None:
         """What goes on before the first picture is done. Without a bar only what is waited for is said, once."""
         if self.bar is not None:
-            self.bar.update(self.bar.task_ids[0], description=clean(text))
+            self.bar.update(self.bar.task_ids[0], description=one_line(text))
         elif text.startswith("waits ") and text.partition(": ")[2] not in ("", self.waits):
             self.waits = text.partition(": ")[2]
-            click.echo(clean(f"dropdock: {text}"), err=True)
+            click.echo(one_line(f"dropdock: {text}"), err=True)
 
     def heard(self, picture: Picture, answer: Answer) -> None:
         """A picture's answer."""
@@ -211,7 +211,7 @@ class Report:
             return
         self._object(wanted.path, answer, wanted.text)
         if self.quality and answer.quality is not None:
-            self._line(f"{wanted.path}: {scores(answer.quality)}")
+            self._line(f"{one_line(wanted.path)}: {scores(answer.quality)}")
         self._ended(good=True)
 
     def end(self) -> None:
@@ -232,9 +232,9 @@ class Report:
 
     def _say(self, path: Path, answer: Answer) -> None:
         self._object(path, answer)
-        self._line(f"{path}: {answer.text}" if self.named > 1 else answer.text)
+        self._line(f"{one_line(path)}: {answer.text}" if self.named > 1 else answer.text)
         if self.quality and answer.quality is not None:
-            self._line(f"{path}: {scores(answer.quality)}" if self.named > 1 else scores(answer.quality))
+            self._line(f"{one_line(path)}: {scores(answer.quality)}" if self.named > 1 else scores(answer.quality))
         self._ended(good=True)
 
     def _bad(self, path: Path, why: str) -> None:
@@ -269,7 +269,7 @@ class Report:
     def _line(self, text: str, err: bool = False) -> None:
         if self.as_json and not err:
             return
-        said = clean(f"dropdock: {text}" if err else text)
+        said = one_line(f"dropdock: {text}") if err else clean(text)  # a text may have several lines, a trouble has one
         if self.bar is not None:
             self.bar.console.print(said, markup=False, highlight=False, soft_wrap=True) if err else self._above(said)
         else:
@@ -309,7 +309,7 @@ def _bar(total: int) -> Iterator[Progress | None]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True, markup=False, emoji=False), transient=True) as progress:
         progress.add_task("starting the captioner", total=total)
         yield progress

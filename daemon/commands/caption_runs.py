@@ -15,7 +15,7 @@ from urllib.parse import quote
 import click
 
 from ..client import Client, Row
-from .common import FAILED, ask, clean, duration, load_config, number, print_json, rows, stop
+from .common import FAILED, ask, duration, load_config, number, one_line, print_json, rows, stop
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -35,7 +35,7 @@ def caption_datasets(names: Sequence[str], body: Row, wait: bool, as_json: bool)
             if as_json:
                 print_json(run)
             else:
-                click.echo(clean(begun(run)))
+                click.echo(one_line(begun(run)))
         return
     ends = [watched(run) for run in runs]
     failed = 0
@@ -44,7 +44,7 @@ def caption_datasets(names: Sequence[str], body: Row, wait: bool, as_json: bool)
         if as_json:
             print_json(run)
         else:
-            click.echo(clean(ended(run)))
+            click.echo(one_line(ended(run)))
             _tell_failed(run)
             _tell_left(run)
     if failed or any(run["state"] != "done" for run in ends):
@@ -89,10 +89,10 @@ def watched(run: Row) -> Row:
                 why = _waits_for(client, now)
                 if bar is not None and task is not None:
                     gone = number(now["done"]) + number(now["failed"]) + number(now["cancelled"])
-                    bar.update(task, completed=gone, total=number(now["total"]), description=clean(why or how(now)))
+                    bar.update(task, completed=gone, total=number(now["total"]), description=one_line(why or how(now)))
                 elif why and _lasting(why) != said:
                     said = _lasting(why)
-                    click.echo(clean(f"dropdock: {why}"), err=True)
+                    click.echo(one_line(f"dropdock: {why}"), err=True)
                 time.sleep(LOOK)
                 now = client.get(f"/captioning/{run['id']}")
         return now
@@ -100,7 +100,7 @@ def watched(run: Row) -> Row:
     try:
         return ask(look)
     except KeyboardInterrupt:
-        stop(clean(f"no longer shown, but it goes on: {begun(run)}"))
+        stop(one_line(f"no longer shown, but it goes on: {begun(run)}"))
 
 
 def _waits_for(client: Client, run: Row) -> str:
@@ -135,7 +135,7 @@ def _tell_failed(run: Row) -> None:
         return
     answer = ask(lambda client: client.get(f"/captioning/{run['id']}/items", state="failed", limit=SHOWN))
     for item in rows(answer, "items"):
-        click.echo(clean(f"dropdock: {item['rel']}: {item['error']}"), err=True)
+        click.echo(one_line(f"dropdock: {item['rel']}: {item['error']}"), err=True)
     more = int(number(run["failed"])) - len(rows(answer, "items"))
     if more > 0:
         click.echo(f"dropdock: and {more} more: `dropdock captioning show {run['id']} --failed`", err=True)

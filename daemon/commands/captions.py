@@ -7,7 +7,7 @@ from urllib.parse import quote
 import click
 
 from ..client import Client, Row
-from .common import WRONG, ask, clean, config_option, json_option, number, print_json, print_table, rows, stop
+from .common import WRONG, ask, clean, config_option, json_option, number, one_line, print_json, print_table, rows, stop
 from .sets import wait_for, where
 
 SOURCES = ("imported", "generated", "manual")
@@ -97,7 +97,7 @@ def show(dataset: str, picture: int, as_json: bool) -> None:
         print_json(answer)
         return
     lines = [(r["set"], "yes" if r["active"] else "", r["source"], r["captioner"], r["text"]) for r in rows(answer, "captions")]
-    print_table(("set", "active", "source", "captioner", "text"), lines, "no texts", title=clean(answer["rel"]))
+    print_table(("set", "active", "source", "captioner", "text"), lines, "no texts", title=one_line(answer["rel"]))
 
 
 def _at(dataset: str, picture: int, name: str = "") -> str:
@@ -122,7 +122,7 @@ def write(dataset: str, picture: int, text: str, caption_set: str | None, as_jso
     if as_json:
         print_json(answer)
     else:
-        click.echo(clean(f"{answer['rel']}: {answer['text']}"))
+        click.echo(f"{one_line(answer['rel'])}: {clean(answer['text'])}")
 
 
 _set_option(write)
@@ -208,4 +208,4 @@ _set_option(edit)
 def _tell(shown: Row, name: str) -> None:
     click.echo(clean(f"{shown['changed']} of {shown['captions']} texts of set {name} would change"))
     for example in rows(shown, "examples"):
-        click.echo(clean(f"  {example['rel']}\n  - {example['before']}\n  + {example['after']}"))
+        click.echo("\n".join(map(one_line, (f"  {example['rel']}", f"  - {example['before']}", f"  + {example['after']}"))))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -160,6 +162,30 @@ def test_what_is_waited_for_is_said_once(capsys: pytest.CaptureFixture[str]) -> 
     for text in ("downloading x 3 %", "waits 30 s: nobody answers", "waits 60 s: nobody answers", "waits for its turn"):
         report.news(text)
     assert capsys.readouterr().err == "dropdock: waits 30 s: nobody answers\n"
+
+
+def test_a_server_s_brackets_are_shown_above_the_bar_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it says of a prompt's `[/INST]` is text, not markup that ends the command."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stderr", shown := Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    with caption_paths._bar(3) as bar:
+        report = caption_paths.Report(as_json=False, quality=False, bar=bar)
+        report.news("waits 30 s: answered 500: no [/INST] in [b]")
+        assert bar is not None
+        bar.refresh()
+    assert "no [/INST] in [b]" in shown.getvalue()
+
+
+def test_a_picture_whose_name_has_a_line_end_is_told_on_one_line(home: Path) -> None:
+    """The trouble with it begins no line of its own."""
+    result = call(home, home / "in/x\ny.png", home / "in/a.png")  # it is not there
+    assert result.exit_code == 1 and r"x\ny.png" in result.stderr
+    assert all(line.startswith("dropdock: ") for line in result.stderr.splitlines())
 
 
 def test_several_taggers_tell_who_took_each_tag(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
