@@ -144,6 +144,7 @@ class CaptionRuns:
             "lane": str(Lane.CAPTION),
             "dataset": run.wish.dataset,
             "state": run.state,
+            "phase": run.phase,
             "total": run.total,
             "done": run.done,
             "failed": run.failed,

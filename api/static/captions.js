@@ -39,7 +39,7 @@ function count(run) {
 
 // Has a row say what its run is now; false when that takes another row.
 function move(row, run) {
-  if (row.run.state !== run.state || Boolean(row.run.failed) !== Boolean(run.failed)) return false;
+  if (row.run.state !== run.state || row.run.phase !== run.phase || Boolean(row.run.failed) !== Boolean(run.failed)) return false;
   row.run = { ...row.run, ...run };
   row.querySelector(".count").textContent = count(row.run);
   row.querySelector("progress").value = part(row.run);

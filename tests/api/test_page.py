@@ -243,6 +243,7 @@ async def test_a_run_is_followed_held_back_and_ended(opened, face):
     told = {
         "run": run,
         "state": "running",
+        "phase": "caption",
         "total": 3,
         "done": 1,
         "failed": 0,
@@ -260,6 +261,28 @@ async def test_a_run_is_followed_held_back_and_ended(opened, face):
     await expect(row).to_contain_text("cancelled")
     await expect(row.locator(".count")).to_have_text("0 of 3")
     assert await row.get_by_role("button").count() == 0 and page.wrong == []
+
+
+async def test_a_run_that_has_measured_says_that_it_captions(opened, face):
+    """What it does just now is another row, however little else changed."""
+    run = await face.store.write(runs.create, runs.NewRun("cats", "basic", "tags", "below", below=0.5), 3, 5.0)
+    page = await opened()
+    row = page.locator("#runs li")
+    await expect(row).to_contain_text("looking at the pictures first")
+    await face.store.write(lambda c: c.execute("UPDATE caption_runs SET phase='caption' WHERE id=?", (run,)))
+    told = {
+        "run": run,
+        "state": "running",
+        "phase": "caption",
+        "total": 3,
+        "done": 0,
+        "failed": 0,
+        "progress": 0,
+        "per_second": 0,
+    }
+    face.feed.send(Event(None, "progress", told))
+    await expect(row).not_to_contain_text("looking at the pictures first")
+    assert page.wrong == []
 
 
 async def test_pictures_that_failed_are_counted(opened, face):
