@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import click
 
+from .. import __version__
 from .commands.add import add
 from .commands.caption import caption
 from .commands.captioners import captioners
 from .commands.captioning import captioning
 from .commands.captions import captions
-from .commands.common import CONTEXT, config_option
+from .commands.common import CONTEXT, Group, config_option
 from .commands.datasets import datasets
 from .commands.demo import demo
 from .commands.deploy import deploy, undeploy
@@ -75,14 +76,8 @@ COMMANDS = (
 )
 
 
-class _InOrder(click.Group):
-    """Lists its commands in the order of COMMANDS, the one a newcomer needs first on top."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-
-@click.group(cls=_InOrder, context_settings=CONTEXT)
+@click.group(cls=Group, context_settings=CONTEXT)
+@click.version_option(__version__, message="%(prog)s %(version)s")
 @config_option
 def cli() -> None:
     """Drop a file into a folder: dropdock finds out what it is and does what your rules say.

@@ -12,7 +12,20 @@ from urllib.parse import quote
 import click
 
 from ..client import Row
-from .common import FAILED, WRONG, clean, config_option, json_option, load_config, number, print_json, print_table, rows, stop
+from .common import (
+    FAILED,
+    WRONG,
+    Group,
+    clean,
+    config_option,
+    json_option,
+    load_config,
+    number,
+    print_json,
+    print_table,
+    rows,
+    stop,
+)
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -23,7 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @json_option
 @config_option
 @click.pass_context

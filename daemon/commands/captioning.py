@@ -6,12 +6,12 @@ import click
 
 from ..client import Client, Row
 from .caption_runs import ended, how, watched
-from .common import FAILED, ask, clean, config_option, json_option, number, print_json, print_table, rows, when
+from .common import FAILED, Group, ask, clean, config_option, json_option, number, print_json, print_table, rows, when
 
 STATES = ("open", "running", "paused", "done", "cancelled")
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @json_option
 @config_option
 @click.pass_context

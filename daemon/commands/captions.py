@@ -7,13 +7,13 @@ from urllib.parse import quote
 import click
 
 from ..client import Client, Row
-from .common import WRONG, ask, clean, config_option, json_option, number, one_line, print_json, print_table, rows, stop
+from .common import WRONG, Group, ask, clean, config_option, json_option, number, one_line, print_json, print_table, rows, stop
 from .sets import wait_for, where
 
 SOURCES = ("imported", "generated", "manual")
 
 
-@click.group()
+@click.group(cls=Group)
 def captions() -> None:
     """List, search, write and change the texts of a dataset.
 

@@ -25,11 +25,24 @@ if TYPE_CHECKING:  # only within this room, and only to keep the imports of a co
 
 FAILED, WRONG, NO_DAEMON = 1, 2, 3
 CONTEXT: dict[str, object] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
 _CONFIG = "dropdock.config"
 _UNSEEN = ("Cc", "Cs", "Cf", "Zl", "Zp")  # controls, lone surrogates, marks that turn the direction, line and paragraph ends
 _PIPED_WIDTH = 160  # columns of a table that no terminal bounds
 F = TypeVar("F", bound=Callable[..., object])
 T = TypeVar("T")
+
+
+class Group(click.Group):
+    """A command of commands: lists them in the order they were added, each with its whole first sentence."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click writes them, which ends most sentences in the middle."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(limit=200)) for name, command in self.commands.items()])
 
 
 def stop(message: str, code: int = FAILED) -> NoReturn:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import click
 
 from ..client import Client, Row
-from .common import FAILED, ask, config_option, json_option, number, one_line, print_json, print_table, rows, size, stop
+from .common import FAILED, Group, ask, config_option, json_option, number, one_line, print_json, print_table, rows, size, stop
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SHOWN = 200  # findings that are listed at most, for people
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @json_option
 @config_option
 @click.pass_context

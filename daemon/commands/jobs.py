@@ -8,13 +8,13 @@ from contextlib import suppress
 import click
 
 from ..client import Client, Refused, Row
-from .common import ask, config_option, each, json_option, number, print_json, print_table, rows
+from .common import Group, ask, config_option, each, json_option, number, print_json, print_table, rows
 
 STATES = ("open", "queued", "running", "paused", "failed", "cancelled", "done")
 LANES = ("hash", "cpu", "net", "caption")
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.option("--failed", is_flag=True, help="List what failed, with the reasons, instead of what is open.")
 @json_option
 @config_option

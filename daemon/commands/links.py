@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from .common import ask, config_option, json_option, print_json, print_table, rows
+from .common import Group, ask, config_option, json_option, print_json, print_table, rows
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @json_option
 @config_option
 @click.pass_context

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import click
 
-from .common import ask, config_option, json_option, number, one_line, print_json, print_table, rows, size, stop
+from .common import Group, ask, config_option, json_option, number, one_line, print_json, print_table, rows, size, stop
 from .lookup import lookup
 from .model_page import shown
 from .reclassify import reclassify
@@ -14,7 +14,7 @@ from .reclassify import reclassify
 SORTS = ("added", "name", "type", "base", "confidence", "size")
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @json_option
 @config_option
 @click.pass_context

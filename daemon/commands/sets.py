@@ -9,12 +9,26 @@ from urllib.parse import quote
 import click
 
 from ..client import Client, Row
-from .common import FAILED, WRONG, ask, clean, config_option, json_option, number, print_json, print_table, rows, stop, when
+from .common import (
+    FAILED,
+    WRONG,
+    Group,
+    ask,
+    clean,
+    config_option,
+    json_option,
+    number,
+    print_json,
+    print_table,
+    rows,
+    stop,
+    when,
+)
 
 LOOK = 0.3  # seconds between two looks at a job
 
 
-@click.group()
+@click.group(cls=Group)
 def sets() -> None:
     """Show, make, change or delete caption sets, or have another one lie beside the pictures.
 

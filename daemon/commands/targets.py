@@ -7,10 +7,10 @@ from urllib.parse import quote
 import click
 
 from ..client import Row
-from .common import ask, config_option, json_option, one_line, print_json, print_table, rows
+from .common import Group, ask, config_option, json_option, one_line, print_json, print_table, rows
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @json_option
 @config_option
 @click.pass_context

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..client import Client
-from .common import ask, config_option, each, json_option, one_line, print_json, print_table, rows, when
+from .common import Group, ask, config_option, each, json_option, one_line, print_json, print_table, rows, when
 
 
 def _listing(place: str, example: str) -> click.Command:
@@ -58,7 +58,7 @@ def _group(place: str, about: str) -> click.Group:
             ctx.invoke(group.commands["list"], limit=1000, as_json=as_json)
 
     text = f"{about}\n\nWithout a command it lists what lies there.\n\n\b\nExample:\n  dropdock {place}\n  dropdock {place} restore 3"
-    group = click.group(place, invoke_without_command=True, help=text)(command)
+    group = click.group(place, cls=Group, invoke_without_command=True, help=text)(command)
     restored = (
         "Put things back where they came from, with their companions.\n\nThey are held there: the rules do not take them again "
     )

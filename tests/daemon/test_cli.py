@@ -14,7 +14,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 from dropdock.daemon import samples
-from dropdock.daemon.cli import cli
+from dropdock.daemon.cli import COMMANDS, cli
 from dropdock.daemon.commands.common import clean, duration, one_line, print_json, print_table, size
 from dropdock.daemon.instance import find
 from dropdock.handlers.hashing import digest
@@ -166,7 +166,7 @@ class Ender:
         if name == sys.argv[-1]:
             os.kill(os.getpid(), signal.SIGTERM)
 sys.meta_path.insert(0, Ender())
-from dropdock.daemon.cli import cli
+from dropdock.daemon.cli import COMMANDS, cli
 cli(["run", "--config", sys.argv[1]], prog_name="dropdock")
 """
 
@@ -179,6 +179,12 @@ def test_a_start_that_is_ended_at_once_ends_well(home: Path, module: str) -> Non
         [sys.executable, "-c", ENDED_WHILE_IMPORTING, home / "c.yaml", module], capture_output=True, text=True, check=False
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "") and snapshot(home) == before
+
+
+def test_the_list_of_commands_is_whole(home):
+    """`dropdock --help` says what each command does in a whole sentence."""
+    listed = call(home, "--help").stdout.split("Commands:")[1]
+    assert "..." not in listed and listed.count(".\n") >= len(COMMANDS)
 
 
 # ---------------------------------------------------------------- check and version
@@ -202,6 +208,7 @@ def test_check_says_what_a_configuration_means(home: Path) -> None:
     found = lines(call(home, "check", other, "--json"))[0]
     assert found["server"] == {"host": "127.0.0.1", "port": 8484, "key": True} and "hunter2" not in json.dumps(found)
     assert [w["name"] for w in found["watches"]] == ["in", "lib", "datasets"]  # type: ignore[attr-defined]
+    assert call(home, "--version").stdout == call(home, "version").stdout
     assert call(home, "version").stdout.startswith("dropdock ") and "version" in lines(call(home, "version", "--json"))[0]
 
 
