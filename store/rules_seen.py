@@ -64,8 +64,10 @@ class Wanted:
 
 
 # lies there and no rule had it; one that is queued waits to be hashed where it lies, and for nothing else
+# (`+`: else SQLite goes through all open jobs for each file, and there may be as many of those as files; `jobs_file` has each file's own,
+# but not for a column's integer, to which it would have to convert)
 _UNTAKEN = """lead IS NULL AND present=1 AND rule IS NULL AND end_kind IS NULL AND (state='done' OR (state='queued' AND EXISTS
- (SELECT 1 FROM jobs j WHERE json_extract(j.payload, '$.file')=files.id AND j.state IN ('queued','running','paused')
+ (SELECT 1 FROM jobs j WHERE json_extract(j.payload, '$.file')=+files.id AND j.state IN ('queued','running','paused')
   AND j.key GLOB 'track:*')))"""
 
 
@@ -78,8 +80,9 @@ def changed(c: sqlite3.Connection, digests: Mapping[str, str]) -> list[str]:
 def untaken(c: sqlite3.Connection, watch: str, after: int, limit: int) -> list[Untaken]:
     """Units of a library that no rule wanted, by id from behind `after`."""
     rows = c.execute(
-        f"SELECT {FILE_COLUMNS} FROM files WHERE watch=? AND id>? AND {_UNTAKEN} ORDER BY id LIMIT ?", (watch, after, limit)
-    ).fetchall()
+        f"SELECT {FILE_COLUMNS} FROM files NOT INDEXED WHERE watch=? AND id>? AND {_UNTAKEN} ORDER BY id LIMIT ?",
+        (watch, after, limit),
+    ).fetchall()  # by id, so that a portion costs its own rows and not those of the whole watch
     found = []
     for row in map(file_row, rows):
         beside = tuple(r for r in files.unit(c, row.id) if r.id != row.id and r.present)
