@@ -45,8 +45,8 @@ def status(as_json: bool) -> None:
         click.echo(f"note: {one_line(notice)}")
     click.echo(f"{_counted(state.get('files'))}; {number(state.get('waiting')):.0f} settling; {_models(state.get('models'))}\n")
     print_table(
-        ("watch", "mode", "state", "files#", "last compared", "folder"),
-        ((w["name"], w["mode"], _state(w), w["files"], when(w["scanned"]), w["path"]) for w in rows(watches, "watches")),
+        ("watch", "mode", "state", "last compared", "files then#", "folder"),
+        ((w["name"], w["mode"], _state(w), when(w["scanned"]), w["files"], w["path"]) for w in rows(watches, "watches")),
         "no watches",
     )
     click.echo()
