@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from itertools import chain, islice, repeat
+from math import prod
 
 from .header import Shape, Tensor
 
@@ -37,14 +38,19 @@ PREFIXES = {
 }
 WEAK = ("_orig_mod.", "module.", "model.model.", "diffusion_model.", "transformer.", "unet.", "net.", "model.", "text_encoder.", "vae.",
         "first_stage_model.", "control_model.", "adapter.", "text_model.", "language_model.", "ema_model.", "generator.",
-        "state_dict.", "model_state_dict.", "state_dict_ema.", "params_ema.", "params.", "ema.")  # fmt: skip
+        "state_dict.", "model_state_dict.", "state_dict_ema.", "params_ema.", "params.", "ema.",
+        "generator_ema.", "dit.")  # fmt: skip
 # tensors that quantisation puts beside the weights
 _SIDE = (
     ".scale_weight", ".scale_input", ".weight_scale", ".weight_scale_2", ".input_scale", ".comfy_quant", ".absmax",
     ".quant_map", ".nested_absmax", ".nested_quant_map", ".wscales", ".wtscale", ".wzeros", ".smooth", ".smooth_orig",
     ".lora_down", ".lora_up", ".proj_down", ".proj_up", ".wcscales", ".quant_state.bitsandbytes__nf4",
-    ".quant_state.bitsandbytes__fp4",
+    ".quant_state.bitsandbytes__fp4", "._scale", "._shift", ".output_scale", ".svd_up", ".svd_down", ".zero_point", ".qzeros",
+    ".g_idx", ".scales", ".scaled_zeros",
 )  # fmt: skip
+# what tools call a weight that holds several 4-bit values in each number: quanto, HQQ, GPTQ and AWQ
+_PACKED = ("._data._data", ".W_q", ".qweight")
+_BYTES = {"I16": 2, "I32": 4, "U32": 4}
 _BARE = dict.fromkeys(map(ord, "0123456789*"))
 _ANY_NUMBER = r"(?<![^.\n])(?:\d+|\*)(?![^.\n])"
 
@@ -60,7 +66,7 @@ def bare(line: str) -> str:
     return without_numbers(line)
 
 
-_BARE_SIDE = tuple(map(bare, _SIDE))
+_BARE_SIDE = tuple(map(bare, (*_SIDE, *_PACKED)))
 
 
 def bare_names(names: Collection[str]) -> list[str]:
@@ -258,10 +264,36 @@ def _unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors without what quantisation adds, 4-bit weights with the width that they stand for. Pure."""
     found: dict[str, Tensor] = {}
     for key, tensor in tensors.items():
-        if not key.endswith(_SIDE):
+        if key.endswith(_SIDE):
+            continue
+        if key.endswith(".weight._data"):
+            found[key.removesuffix("._data")] = tensor
+        elif key.endswith(_PACKED):
+            found[key] = tensor
+            found[_weight_of(key)] = _column(tensor)
+        elif key.endswith(".weight") and tensor[0] in ("U8", "U32") and _is_column(key, tensor, tensors):
+            found[key] = _column(tensor)
+        else:
             packed = tensor[0] == "U8" and key.endswith((".weight", ".weight_packed")) and len(tensor[1]) == 2
             found[key.removesuffix("_packed") if packed else key] = _wide(tensor, tensors, key) if packed else tensor
     return found
+
+
+def _weight_of(key: str) -> str:
+    end = next(end for end in _PACKED if key.endswith(end))
+    return key.removesuffix(end).removesuffix(".weight") + ".weight"
+
+
+def _is_column(key: str, tensor: Tensor, tensors: Mapping[str, Tensor]) -> bool:
+    """Does a weight of whole numbers hold several of its values in each: a flat one with zero points (SDNQ), or MLX's?"""
+    if tensor[0] == "U8":
+        return len(tensor[1]) == 1 and key.removesuffix("weight") + "zero_point" in tensors
+    return key.removesuffix("weight") + "scales" in tensors
+
+
+def _column(tensor: Tensor) -> Tensor:
+    """4-bit values as one column of bytes, two in each, which is how bitsandbytes keeps them and how predicates know them."""
+    return ("U8", (prod(tensor[1]) * _BYTES.get(tensor[0], 1), 1))
 
 
 def _wide(tensor: Tensor, tensors: Mapping[str, Tensor], key: str) -> Tensor:

@@ -31,7 +31,7 @@ ROLES = {
 }  # fmt: skip
 PREFIXES = (
     "base_model.model.transformer.", "base_model.model.diffusion_model.", "base_model.model.unet.", "base_model.model.",
-    "model.diffusion_model.", "diffusion_model.", "transformer.", "unet.", "lora_transformer_", "lora_prior_unet_",
+    "model.diffusion_model.", "diffusion_model.", "pipe.dit.", "dit.", "transformer.", "unet.", "lora_transformer_", "lora_prior_unet_",
     "lora_unet__", "lora_unet_", "lycoris_",
 )  # fmt: skip
 _TEXT = dict((

@@ -213,6 +213,18 @@ def _turned(part: str) -> _Turned:
 
 
 def find(part: str, asked: Asked) -> tuple[Match, ...]:
-    """Every signature of a part that the header carries, the strongest first, equals in the table's order."""
-    found = [m for m in (ask(s, asked) for s in _turned(part).worth(asked.part)) if m is not None]
+    """The signatures of a part that the header carries, the strongest first, equals in the table's order.
+
+    Rows that can only be probable are not asked where another is sure already: they could not change the answer.
+    """
+    rows = _turned(part).worth(asked.part)
+    found = _asked([row for row in rows if not row.unsure], asked)
+    if len(found) < len(rows) and not any(m.strength == SURE and len(m.signature.bases) == 1 for m in found):
+        probable = _asked([row for row in rows if row.unsure], asked)
+        place = {row.id: number for number, row in enumerate(rows)} if probable else {}
+        found = sorted(found + probable, key=lambda m: place[m.signature.id]) if probable else found
     return tuple(sorted(found, key=lambda m: -m.strength))
+
+
+def _asked(rows: list[Signature], asked: Asked) -> list[Match]:
+    return [match for row in rows if (match := ask(row, asked)) is not None]

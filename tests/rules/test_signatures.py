@@ -215,9 +215,11 @@ def test_any_header_is_classified(tensors: dict[str, Tensor]) -> None:
 
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_rows_that_are_passed_over_would_not_hold(name: str) -> None:
-    """Only rows whose first clause may hold are asked; asking every row of every table gives the same matches."""
+    """Only rows whose first clause may hold are asked; asking every row gives the same, but for the probable ones beside a sure one."""
     index = KeyIndex(tensors_of(name))
     asked = Asked(index, index, {})
     for part in ("diffusion", "vae", "text", "other", "lora"):
         every = [m for m in (ask(s, asked) for s in table(part)) if m]
+        if any(m.strength == SURE and len(m.signature.bases) == 1 for m in every):
+            every = [m for m in every if not m.signature.unsure]
         assert list(find(part, asked)) == sorted(every, key=lambda m: -m.strength)

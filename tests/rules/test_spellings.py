@@ -92,7 +92,7 @@ def test_a_flux_lora_that_could_be_chromas() -> None:
             for s, shape in (("lora_A.weight", (4, into)), ("lora_B.weight", (out, 4)))
         }
 
-    shared, own = ("single_blocks.3.linear1", 21504, 3072), ("single_blocks.3.modulation.lin", 9216, 3072)
+    shared, own = ("single_blocks.33.linear1", 21504, 3072), ("single_blocks.33.modulation.lin", 9216, 3072)
     either, sure = (Header("safetensors", 1, pairs(*layers)) for layers in ((shared,), (shared, own)))
     assert [(m.base, m.confidence) for m in (classify(either, "x").model, classify(sure, "x").model)] == [
         ("flux1", LIKELY),
