@@ -34,16 +34,17 @@ async def root_away(house: House, watch: Watch) -> None:
     await _leave(house, watch, None)
 
 
-async def come_back(house: House, watch: Watch, last: RootId | None, now: RootId | None) -> None:
-    """The root is there: what is found on the disk is no longer away, under whatever number the system gave the disk."""
+async def come_back(house: House, watch: Watch, last: RootId | None, now: RootId | None) -> bool:
+    """The root is there: what is found on the disk is no longer away, under whatever number the system gave the disk. Whether any was."""
     if last is not None and now is not None and last[0] != now[0]:
         await house.store.write(away.renumber, watch.name, last[0], now[0])
     if not await house.store.read(away.any_away):
-        return
+        return False
     missing = await house.store.read(away.away, watch.name)
     there = await asyncio.to_thread(lambda: [path for path in missing if os.path.lexists(path)])
     for at in range(0, len(there), away.PORTION):
         await house.store.write(away.come_back, watch.name, there[at : at + away.PORTION])
+    return bool(there)
 
 
 async def _leave(house: House, watch: Watch, path: Path | None) -> None:

@@ -67,7 +67,7 @@ from .projection import Projection
 from .pulse import Pulse
 from .reclassifying import VERB, Reclassifier
 from .recovery import Recovery
-from .redeciding import redecide, redecide_libraries
+from .redeciding import Libraries, changed_libraries, redecide
 from .reload import Reloader
 from .sets import VERB as CHANGE_TEXTS
 from .sets import Texts
@@ -212,7 +212,7 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     await captions.start()
     upkeep = Upkeep(house, intake, lanes, projection, recovery)
 
-    reloader = Reloader(house, _taking_over(running, intake, crew, upkeep, lookups, projection), os.environ)
+    reloader = Reloader(house, _taking_over(house, intake, crew, upkeep, lookups, projection), os.environ)
     pulse = Pulse(house.store, lambda: running.tasks, intake.silent)
     control = running.control = Control(house, intake, conveyor, lanes, started, reloader, pulse, projection.ask)
     control.captioners = captioning.states
@@ -231,7 +231,9 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
         house, control, Deploying(house, projection, telling), undoer, why, lookups, reclassifier, feed, running
     )
     await redecide(house)  # before the first comparison of each watch
-    running.hire(_again(house), "redeciding")
+    libraries = Libraries(house)
+    intake.on_compared = libraries.compared
+    running.spawn(libraries.run(), "redeciding")
     running.spawn(intake.run(), "intake")
     running.spawn(intake.compare(), "compare")
     await intake.start()
@@ -246,18 +248,10 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     return running
 
 
-async def _again(house: House) -> None:
-    """Libraries whose rules changed are decided again, beside everything else: there may be many files."""
-    count = await redecide_libraries(house)
-    if count:
-        _log.info("the rules of a library changed", wanted=count)
-
-
 def _taking_over(
-    running: _Running, intake: Intake, crew: Crew, upkeep: Upkeep, lookups: Lookups, projection: Projection
+    house: House, intake: Intake, crew: Crew, upkeep: Upkeep, lookups: Lookups, projection: Projection
 ) -> Callable[[Config], Coroutine[None, None, None]]:
     """What a reload does once the configuration was checked."""
-    house = running.house
 
     async def apply(config: Config) -> None:
         """A checked configuration takes the place of the present one."""
@@ -266,9 +260,8 @@ def _taking_over(
         old, house.config = house.config, config
         await intake.follow(old.watches)
         await _forget_watches(house)
-        for name in await redecide(house):
+        for name in (*await redecide(house), *await changed_libraries(house)):
             intake.doubt(name, "its rules changed")
-        running.hire(_again(house), "redeciding")
         _set_up_logs(config)
         crew.resize(config.lanes)
         upkeep.follow()

@@ -57,6 +57,7 @@ class Intake:
         self.meters = Meters()
         self.paused: set[str] = set()
         self._deaf: set[str] = set()  # watches that did not hear of their cookie
+        self.on_compared: Callable[[str, bool], None] = lambda watch, back: None  # its folder is there; with files that were away
         self._absent: set[str] = set()  # watches whose last comparison found no root, or not the one that was there
         self._pause = pause
         self._leaving = Leaving(conveyor.depart, clock)
@@ -207,8 +208,9 @@ class Intake:
         await store.write(history.set_watch, watch.name, state, detail)
         if found.root_ok:
             self._absent.discard(watch.name)
-            await absence.come_back(self._house, watch, last, found.root)
+            back = await absence.come_back(self._house, watch, last, found.root)
             await store.write(history.set_scanned, watch.name, store.now(), found.files, found.root)
+            self.on_compared(watch.name, back)
         else:
             self._absent.add(watch.name)
             await absence.root_away(self._house, watch)

@@ -77,6 +77,14 @@ def changed(c: sqlite3.Connection, digests: Mapping[str, str]) -> list[str]:
     return [watch for watch, row in rows if row is not None and row[0] != digests[watch]]
 
 
+def any_away(c: sqlite3.Connection, watch: str) -> bool:
+    """Whether units of a library that no rule wanted are on a disk that is not there: they are asked about when they are back."""
+    found = c.execute(
+        "SELECT 1 FROM files WHERE state='away' AND lead IS NULL AND present=1 AND rule IS NULL AND watch=? LIMIT 1", (watch,)
+    )
+    return found.fetchone() is not None
+
+
 def untaken(c: sqlite3.Connection, watch: str, after: int, limit: int) -> list[Untaken]:
     """Units of a library that no rule wanted, by id from behind `after`."""
     rows = c.execute(

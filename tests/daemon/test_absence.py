@@ -144,3 +144,24 @@ async def test_an_empty_folder_in_the_place_of_a_library_is_a_notice_until_the_l
         (home.root / "elsewhere").rename(home.library)
         await intake._compare(watch, "asked for")
         assert await states(house, path) == [("done", True)] and intake.notices() == ()
+
+
+async def test_only_a_comparison_that_found_the_folder_is_told_of(home):
+    """What waits for one (rules that changed) hears nothing of a library that is missing or paused, and hears what came back."""
+    path = home.library / "a.png"
+    path.write_bytes(picture(1))
+    async with opened(home) as house:
+        intake, told = Intake(house.house, house.conveyor), []
+        intake.on_compared = lambda watch, back: told.append((watch, back))
+        await settled(house, path)
+        watch = house.house.watch_of(path)
+        home.library.rename(home.root / "elsewhere")
+        await intake._compare(watch, "asked for")
+        intake.paused.add("library")
+        (home.root / "elsewhere").rename(home.library)
+        await intake._compare(watch, "asked for")
+        assert told == []
+        intake.paused.clear()
+        await intake._compare(watch, "resumed")
+        await intake._compare(watch, "asked for")
+        assert told == [("library", True), ("library", False)]

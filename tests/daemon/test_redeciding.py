@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
-from dropdock.daemon.redeciding import redecide, redecide_libraries, rules_digest
+from dropdock.daemon.redeciding import Libraries, changed_libraries, redecide, rules_digest
+from dropdock.store import away as away_rows
 from dropdock.store import files, jobs
 from house_made import Home, opened
 from model_files import write_safetensors
@@ -58,6 +61,11 @@ TAG = "pipelines: {library: [{name: mark, when: {kind: model}, do: [{tag: [mine]
 TENSORS = {"a.lora_down.weight": ("F16", (4, 640)), "a.lora_up.weight": ("F16", (640, 4))}
 
 
+async def again(house, back=False):
+    """What happens behind a comparison of the library, in a daemon that has just been started."""
+    return await Libraries(house.house).redecide("library", back)
+
+
 def model(home, name, extra=1):
     return write_safetensors(home.library / name, {**TENSORS, "b": ("F16", (extra,))})
 
@@ -68,7 +76,7 @@ async def test_a_library_is_decided_by_its_new_rules_without_being_read_again(ho
     taken, waiting, held, away = paths
     (home.library / "a.txt").write_text("words")
     async with opened(home) as house:
-        assert await redecide_libraries(house.house) == 0
+        assert await again(house) == 0
         for path in (taken, held, away, home.library / "a.txt"):
             await house.arrive(path)
         await house.work()
@@ -76,11 +84,11 @@ async def test_a_library_is_decided_by_its_new_rules_without_being_read_again(ho
         await house.store.write(files.hold, (await house.file(held)).id, "a person asked")
         gone = (await house.file(away)).id
         await house.store.write(files.set_state, gone, "away")
-        assert await redecide_libraries(house.house) == 0
+        assert await again(house) == 0
     monkeypatch.setattr("dropdock.daemon.conveyor.identify", None)  # nothing is looked into
     async with opened(with_rules(home, ADOPT)) as house:
-        assert await redecide_libraries(house.house) == 2
-        assert await redecide_libraries(house.house) == 0
+        assert await again(house) == 2
+        assert await again(house) == 0
         row = await house.file(taken)
         assert (row.state, row.rule, bool(row.sha256)) == ("queued", "take", True)
         await house.work()
@@ -89,27 +97,67 @@ async def test_a_library_is_decided_by_its_new_rules_without_being_read_again(ho
         assert [r.note for r in await house.told() if r.note.startswith("the rules changed")] != []
 
 
+async def test_what_is_away_is_asked_about_when_it_is_back(home):
+    """before: the disk is away while the rules change -> nothing of it is queued; back again -> a rule takes it in, once."""
+    here, away = model(home, "a.safetensors", 1), model(home, "b.safetensors", 2)
+    async with opened(home) as house:
+        await again(house)
+        for path in (here, away):
+            await house.arrive(path)
+        await house.work()
+        await house.store.write(away_rows.leave, "library", away)
+    async with opened(with_rules(home, ADOPT)) as house:
+        libraries = Libraries(house.house)
+        assert await libraries.redecide("library", False) == 1 and (await house.file(away)).state == "away"
+        assert await libraries.redecide("library", False) == 0
+        await house.store.write(away_rows.come_back, "library", [away])
+        assert await libraries.redecide("library", True) == 1
+        await house.work()
+        assert here.is_symlink() and away.is_symlink()
+        assert await changed_libraries(house.house) == [] and await libraries.redecide("library", True) == 0
+
+
+async def test_a_library_is_asked_about_behind_a_comparison(home):
+    """Nothing is queued before its folder was found, for it may be on a disk that is not there, or paused."""
+    async with opened(home) as house:
+        await again(house)
+        await house.arrive(model(home, "a.safetensors"))
+        await house.work()
+    async with opened(with_rules(home, ADOPT)) as house:
+        assert await changed_libraries(house.house) == ["library"]
+        libraries = Libraries(house.house)
+        task = asyncio.create_task(libraries.run())
+        await asyncio.sleep(0)
+        assert await house.store.read(jobs.listing, state="queued") == []
+        libraries.compared("inbox", False)
+        libraries.compared("library", False)
+        while await changed_libraries(house.house):
+            await asyncio.sleep(0)
+        task.cancel()
+        assert [job.title for job in await house.store.read(jobs.listing, state="queued")] == ["adopt: a.safetensors"]
+
+
 async def test_what_a_library_rule_had_is_not_asked_about_again(home):
     """A rule that took it keeps it, though it only tagged it: other rules are for what none had."""
     async with opened(with_rules(home, TAG)) as house:
-        await redecide_libraries(house.house)
+        await again(house)
         await house.arrive(model(home, "a.safetensors"))
         await house.work()
         assert (await house.file(home.library / "a.safetensors")).tags == ("mine",)
     async with opened(with_rules(home, ADOPT)) as house:
-        assert await redecide_libraries(house.house) == 0
+        assert await again(house) == 0
 
 
 async def test_a_file_that_changed_since_is_left_to_its_own_arrival(home):
     """It was replaced after it was recorded: its job finds that out and touches nothing."""
     path = model(home, "a.safetensors")
     async with opened(home) as house:
-        await redecide_libraries(house.house)
+        await again(house)
         await house.arrive(path)
         await house.work()
     model(home, "a.safetensors", 7)
     async with opened(with_rules(home, ADOPT)) as house:
-        assert await redecide_libraries(house.house) == 1
+        assert await again(house) == 1
         await house.work()
         assert not path.is_symlink() and list(home.hub.rglob("*.safetensors")) == []
 
