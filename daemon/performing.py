@@ -90,6 +90,9 @@ class Performer:
             if unit is None:
                 await self._finish(job, None, Outcome(Status.SKIPPED, "the file is gone"))
                 return
+            if chain.actions[step].verb == "track" and not unit[0].present:  # a new rule was quicker
+                await self._finish(job, unit[0], Outcome(Status.SKIPPED, "it does not lie there any more"), quiet=True)
+                return
             if step == 0 and unit[0].present and job.payload.get("stamp", as_list(unit[0].stamp)) != as_list(unit[0].stamp):
                 await self._finish(job, unit[0], Outcome(Status.SKIPPED, "it was replaced after this was decided"))
                 return
@@ -329,11 +332,11 @@ class Performer:
 
         await asyncio.to_thread(work)
 
-    async def _finish(self, job: Job, row: FileRow | None, outcome: Outcome) -> None:
+    async def _finish(self, job: Job, row: FileRow | None, outcome: Outcome, quiet: bool = False) -> None:
         house = self._house
         verb = Chain.of(job).actions[-1].verb
         path = row.path if row else None
-        await house.store.record(Entry(verb, outcome, path, None, row.id if row else None, job.id, house.owner))
+        await house.store.record(Entry(verb, outcome, path, None, row.id if row else None, job.id, house.owner, quiet=quiet))
 
 
 def _paths(prepared: Prepared) -> set[Path]:

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from dropdock.daemon.redeciding import Libraries, changed_libraries, redecide, rules_digest
+from dropdock.rules.terms import Lane
 from dropdock.store import away as away_rows
 from dropdock.store import files, jobs
 from house_made import Home, opened
@@ -135,6 +136,23 @@ async def test_a_library_is_asked_about_behind_a_comparison(home):
             await asyncio.sleep(0)
         task.cancel()
         assert [job.title for job in await house.store.read(jobs.listing, state="queued")] == ["adopt: a.safetensors"]
+
+
+async def test_a_rule_that_moves_a_file_is_quicker_than_its_hash(home):
+    """before: it waits to be hashed -> a new rule moves it: the hashing has nothing to do any more, and says nothing."""
+    path, moved = model(home, "a.safetensors"), home.root / "elsewhere/a.safetensors"
+    async with opened(home) as house:
+        await again(house)
+        await house.arrive(path)
+    rules = f"pipelines: {{library: [{{name: out, when: {{kind: model}}, do: [{{move: {{to: '{home.root}/elsewhere'}}}}]}}]}}\n"
+    async with opened(with_rules(home, rules)) as house:
+        assert await again(house) == 1
+        await house.work(Lane.CPU)
+        await house.work(Lane.HASH)
+        row = await house.file(path)
+        assert moved.exists() and (row.state, row.end_at) == ("done", moved)
+        assert [job.state for job in await house.store.read(jobs.listing)] == ["done", "done"]
+        assert "track" not in [line.verb for line in await house.told()]
 
 
 async def test_what_a_library_rule_had_is_not_asked_about_again(home):
