@@ -126,7 +126,7 @@ class Lanes:
         try:
             await self._run(job, self._ticker(job))
         except disk.NoRoom as error:
-            _log.warning("a job waits for room on the disk", job=job.id, reason=str(error))
+            _log.warning("a job waits", job=job.id, reason=str(error))
             await store.write(jobs.defer, job.id, self._house.owner, str(error), store.now() + NO_ROOM_WAIT)
             self.wake()
         except Failure as error:  # expected: told without the trace of a surprise, whose values may hold an address

@@ -63,7 +63,7 @@ def ended(run: Row) -> str:
         return f"run {run['id']} is done: {_nothing(run)}"
     end, created = number(run.get("finished")), number(run.get("created"))
     took = f", {duration(end - created)}" if end > created else ""
-    speed = f", {number(run['done']) / (end - created):.1f} img/s" if end > created else ""
+    speed = f", {number(run['done']) / (end - created):.1f} img/s" if end > created and run["done"] else ""
     did = "done" if run["only"] != "below" else "measured or captioned"  # it counts both
     return f"run {run['id']} is {run['state']}: {run['done']} {did}, {run['failed']} failed{took}{speed}"
 
