@@ -7,6 +7,7 @@ tables/signatures*.yaml; adding one needs no code. Asking is pure.
 A row has `all` (each line holds; a list inside means one of them), `none` (none holds), `shape` (as all, but it decides
 between 0.5 and 0.75; where no size is known yet, 0.75 is all there is) and `count` (block counts, between 0.75 and
 0.97). `unsure: true` keeps a row at 0.75. The lines are those of predicates.py.
+`each: true`: of the alternatives of `shape`, each whose key is there must fit, not only one of them.
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ _KEYS = {
     "role_when",
     "text",
     "unsure",
+    "each",
 }
 
 
@@ -102,7 +104,7 @@ def _signature(row: Mapping[str, object], fold: bool) -> Signature:
         bases=tuple(map(str, base)) if isinstance(base, list) else (str(base),),
         all=wanted,
         none=any_of(row.get("none"), fold),
-        shape=clause(row.get("shape"), fold),
+        shape=clause(row.get("shape"), fold) + (clause(_fitting(row.get("shape")), fold) if row.get("each") is True else ()),
         sizes=any_of(_sizes(row.get("shape")), fold),
         count=clause([f"#{k}" for k in _strings(row.get("count"))], fold),
         variants=tuple(_variant(v, fold) for v in _rows(row.get("variants"))),
@@ -121,6 +123,15 @@ def _sizes(shape: object) -> list[str]:
         return [line for entry in shape for line in _sizes(entry)]
     named = isinstance(shape, str) and shape[:1] != "?" and re.search(r" \[[^]]*\d", shape)
     return [str(shape)] if named else []
+
+
+def _fitting(shape: object) -> list[list[str]]:
+    """For each key that `shape` gives sizes for: nothing, or one of those sizes."""
+    lines = dict[str, list[str]]()
+    for line in _sizes(shape):
+        if line[0] not in "~^%$#@+*":
+            lines.setdefault(line.partition(" [")[0], []).append("?" + line)
+    return list(lines.values())
 
 
 def _variant(row: Mapping[str, object], fold: bool) -> Variant:
