@@ -41,3 +41,10 @@ def test_names_of_video_families(stem: str, base: str) -> None:
     """The longest word of a name says the family; inside another word it says nothing."""
     assert [e.says for e in by_name(stem)] == [f"base={base}"]
     assert by_name(stem.replace("_", "")) == []
+
+
+def test_a_relatives_name_is_not_the_familys() -> None:
+    """The word of a family inside a relative's name says nothing for the family; alone it does."""
+    assert [e.says for e in by_name("sana_style")] == ["base=sana"]
+    assert [e.says for e in by_name("sana-video_style")] == ["base=unknown"]
+    assert [e.says for e in by_name("SkyReels-V2-dance")] == ["base=wan"]
