@@ -35,12 +35,23 @@ PREFIXES = (
     "lora_unet__", "lora_unet_", "lycoris_",
 )  # fmt: skip
 _TEXT = dict((
-    ("lora_te1_", "te1."), ("lora_te2_", "te2."), ("lora_te3_", "te3."), ("lora_te_", "te."), ("lora_prior_te_", "te."),
+    ("lora_te1_", "te1."), ("lora_te2_", "te2."), ("lora_te3_", "te3."), ("lora_te4_", "te4."), ("lora_te_", "te."),
+    ("lora_prior_te_", "te."),
     ("text_encoder_2.", "te2."), ("text_encoder_3.", "te3."), ("text_encoder.", "te1."), ("text_encoders.clip_l.", "te1."),
     ("text_encoders.clip_g.", "te2."), ("text_encoders.t5xxl.", "te3."), ("text_encoders.", "te."), ("te.", "te."),
     ("base_model.model.text_model.", "te.text_model."), ("clip_l.", "te1."), ("clip_g.", "te2."),
 ))  # fmt: skip
-_TRAINERS = ("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_", "lora_te3_", "lora_transformer_", "lora_prior_", "lycoris_")
+_TRAINERS = (
+    "lora_unet_",
+    "lora_te_",
+    "lora_te1_",
+    "lora_te2_",
+    "lora_te3_",
+    "lora_te4_",
+    "lora_transformer_",
+    "lora_prior_",
+    "lycoris_",
+)
 _WRAPPERS = re.compile(r"(^|\.)(?:_orig_mod|module)\.")  # torch.compile's and DataParallel's names for what they wrap
 _ENDS = frozenset(map(without_numbers, (*ROLES, "down", "up")))
 _PREFIX = re.compile("|".join(re.escape(p) for p in (*_TEXT, *PREFIXES)))

@@ -1,10 +1,11 @@
-"""Weights that tools pack or rename are seen with the size that they stand for, and models of other sizes are not taken for them."""
+"""Weights that tools pack are seen with the size that they stand for; LoRAs of few or strange layers are given no more than those tell."""
 
 from collections.abc import Callable
 
 import pytest
 from dropdock.rules.classify import classify
 from dropdock.rules.header import Header, Shape, Tensor
+from dropdock.rules.lora_shapes import fold
 
 Weight = Callable[[str, int, int], dict[str, Tensor]]
 CONFIDENT = 0.8
@@ -152,3 +153,9 @@ def test_one_layer_that_does_not_fit(own: dict[str, Shape], layer: str, other: d
     strange = {name.removesuffix(layer) + new: size for name in own if name.endswith(layer) for new, size in other.items()}
     kept = {name: size for name, size in own.items() if not name.endswith(layer)}
     assert base_of(low_rank(kept | strange))[0] != base
+
+
+def test_a_fourth_text_encoder_is_one() -> None:
+    """HiDream has four text encoders: the layers of the last are a text encoder's too; there is no fifth."""
+    assert fold("lora_te4_layers_0_self_attn_q_proj") == "te4.layers.0.self.attn.q.proj"
+    assert not fold("lora_te5_layers_0_self_attn_q_proj").startswith("te5.")
