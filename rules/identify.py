@@ -152,6 +152,12 @@ def _rest(path: Path, size: int, head: bytes, outside: tuple[Evidence, ...]) -> 
             return found
     if suffix in MODEL_SUFFIXES:
         return _meant_as_model(path, size, head, outside)
+    if (
+        suffix in PICKLED and head[:1] in PICKLE_STARTS
+    ):  # a .bin or .pkl may be anything: it is a model when all of it is a pickle
+        found_header = torchfile.read_legacy(path)
+        if isinstance(found_header, Header):
+            return _model(path, size, found_header, outside)
     if suffix in STRICT_ARCHIVES:
         return _invalid(path, Kind.ARCHIVE, size, _what_it_is(head, size, "not-an-archive", "an archive"))
     if suffix in STRICT_IMAGES:
@@ -225,8 +231,11 @@ def header_of(path: Path) -> Header | Damaged | None:
             return found if zipped or isinstance(found, Header) else None
     if safetensors.announced(head) or _is_model(head, path):
         return _read_model(path, head)
-    old_pickle = head[:1] in PICKLE_STARTS and path.suffix.lower() in MODEL_SUFFIXES - {".safetensors", ".sft", ".gguf"}
-    return torchfile.read_legacy(path) if old_pickle and not images.sniff(head[:16]) else None
+    suffix = path.suffix.lower()
+    if head[:1] not in PICKLE_STARTS or suffix not in PICKLED or images.sniff(head[:16]):
+        return None
+    found = torchfile.read_legacy(path)
+    return found if isinstance(found, Header) or suffix in MODEL_SUFFIXES else None
 
 
 def _container(path: Path) -> str:
