@@ -27,6 +27,7 @@ AskFor = Callable[[str, KeyIndex], tuple[Match, ...]]
 SHARD = re.compile(r"-\d{5}-of-\d{5}$")  # Hugging Face's name for one of several files that are one model
 WORTH = 20  # tensors from which on an answer is worth keeping
 PART_KEYS = 10  # a VAE or a text encoder has more tensors than a stray key or two
+WORDS = ("name", "folder")  # sources that a person types
 AGREE = {SURE: "key names, widths and block counts agree", LIKELY: "key names and widths agree, the block count does not"}
 
 
@@ -247,7 +248,9 @@ def _base(
         else:
             veto.add(value)
             _contradict(item, f"the tensors are those of {base}", found)
-    ranked = rank(found.evidence, "base", frozenset(veto | set(match.signature.members)))
+    # where the tensors fit a relative as well, a name does not make it sure: whoever took it for the family named it so
+    counted = [e for e in found.evidence if e.source not in WORDS] if match.signature.unsure else found.evidence
+    ranked = rank(counted, "base", frozenset(veto | set(match.signature.members)))
     return (ranked[0][0], ranked[0][1]) if ranked and base != "unknown" else (base, 0.0)
 
 
@@ -267,7 +270,10 @@ def _base_unsaid(structure: _Structure, said: list[Evidence], found: _Findings) 
         else:
             found.evidence.append(item)
     ranked = rank(found.evidence, "base")
-    return ranked[0] if ranked and ranked[0][1] >= names.NAME_BASE else ("unknown", 0.0)
+    base, confidence = ranked[0] if ranked else ("unknown", 0.0)
+    if not any(e.source in ("civitai", "sidecar") and e.says == f"base={base}" for e in found.evidence):
+        confidence = min(confidence, LIKELY)  # one writer's words, however often he says them, show no tensor
+    return (base, confidence) if confidence >= names.NAME_BASE else ("unknown", 0.0)
 
 
 def _pick(bases: tuple[str, ...], said: list[Evidence], found: _Findings) -> tuple[str, float]:

@@ -3,6 +3,7 @@
 import pytest
 from dropdock.rules.classify import classify
 from dropdock.rules.header import Header
+from dropdock.rules.signatures import LIKELY
 from row_cases import PARTS, Row, header_of, measured, rows
 
 ROWS = [(part, row) for part, row in rows() if not str(row["id"]).startswith("looks-like-")]
@@ -41,6 +42,22 @@ def test_other_widths_are_not_claimed(part: str, row: Row) -> None:
     """The same names with widths seven times as large are nobody's: no base is named surely."""
     _, base, confidence = answer(header_of(part, row, scale=7))
     assert base == "unknown" or confidence < CONFIDENT
+
+
+UNSURE = [
+    (p, r)
+    for p, r in ROWS
+    if r.get("unsure") and not isinstance(r.get("base", []), list) and answer(header_of(p, r))[1:] == (r["base"], LIKELY)
+]
+
+
+@pytest.mark.parametrize(("part", "row"), UNSURE, ids=[f"{p}:{r['id']}" for p, r in UNSURE])
+def test_a_name_makes_no_unsure_row_sure(part: str, row: Row) -> None:
+    """Where a relative's tensors fit as well, a file and a folder that are called as the family do not make it surely that."""
+    header = header_of(part, row)
+    model = classify(header, f"{row['base']}_v1", [str(row["base"])]).model
+    assert model.confidences["base"] < CONFIDENT
+    assert len(UNSURE) > 20
 
 
 def test_rows_have_tables() -> None:

@@ -8,6 +8,7 @@ from dropdock.rules.header import Header, Tensor
 from dropdock.rules.key_index import KeyIndex
 from dropdock.rules.lora_shapes import read_layers
 from dropdock.rules.signatures import LIKELY
+from dropdock.rules.terms import Evidence
 from model_files import load_corpus
 
 CASES = {str(c["filename"]): c for c in load_corpus(Path(__file__).parent.parent / "data" / "models.jsonl.gz")}
@@ -110,3 +111,13 @@ def test_a_language_model_with_eyes() -> None:
         for x in ("q_proj", "k_proj")
     }
     assert answer({**eyes, **{"model.language_model." + k: t for k, t in layers.items()}}) == ("text_encoder", "qwen3-4b")
+
+
+def test_words_alone_make_no_lora_sure() -> None:
+    """What a file says of itself, in its metadata and its name, is one writer's word; CivitAI's answer is another's."""
+    strange = {f"some.block.{n}.lora_{s}.weight": ("F16", (4, 40) if s == "A" else (40, 4)) for n in range(30) for s in "AB"}
+    header = Header("safetensors", 1, strange, {"modelspec.architecture": "flux-1-dev/lora"})
+    told = classify(header, "ink_flux").model
+    assert (told.type, told.base, told.confidence) == ("lora", "flux1", LIKELY)
+    asked = classify(header, "ink_flux", outside=[Evidence("civitai", "base=flux1", 0.85, "CivitAI says Flux.1 D")]).model
+    assert asked.base == "flux1" and asked.confidence > 0.9
