@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from dropdock.daemon import header_worker
 from dropdock.daemon.header_worker import Keeper, Limits, is_risky
@@ -99,11 +100,18 @@ def test_too_much_of_the_processor(tmp_path: Path) -> None:
 @unix
 def test_no_memory_to_read_it(tmp_path: Path) -> None:
     """A header that wants more memory than the child may have is refused, said to be, and the next file is read by the same child."""
-    keeper = Keeper(Limits(memory=1 << 20))
     big, small = (
-        write_torch_zip(tmp_path / "a.pth", {"note": "x" * (20 << 20)}),
+        write_torch_zip(tmp_path / "a.pth", {"note": "x" * (30 << 20)}),
         write_torch_zip(tmp_path / "b.pth", stubs(TENSORS)),
     )
+    keeper = Keeper()
+    try:
+        assert keeper.identify(small) == identify(small)
+        assert keeper.pid is not None
+        takes = psutil.Process(keeper.pid).memory_info().vms
+    finally:
+        keeper.close()
+    keeper = Keeper(Limits(memory=takes + (10 << 20)))  # room for the small one, and not for the big one
     try:
         found = keeper.identify(big)
         assert (found.condition, found.reason) == (Condition.INVALID, "refused")
