@@ -1,7 +1,8 @@
 """What CivitAI said of each content, and which contents it has still to be asked for.
 
 What must hold: an answer is kept in one transaction with what follows from it; a content that is unknown there is remembered as such for
-a while, so that nothing is asked twice for no reason; only digests of single files are asked for (a folder's digest is nobody's file).
+a while, so that nothing is asked twice for no reason; only digests of single files are asked for (a folder's digest is nobody's file),
+and of ones that are gone only when a person names them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 from ..rules.terms import Published
 from .codec import dumps, loads, printable
+from .standing import LISTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +38,27 @@ class LookupRow:
     asked: float | None = None
 
 
-# a content waits when a person asked for it, when it was never answered, or when its answer is too old
-_WAITING = """FROM models m LEFT JOIN lookups l ON l.sha256 = m.sha256
- WHERE m.folder = 0 AND m.condition NOT IN ('invalid', 'unsafe') AND (l.asked IS NOT NULL OR l.at IS NULL
-       OR l.at < CASE WHEN l.published IS NULL THEN ?1 ELSE ?2 END)"""
+# a content waits when a person asked for it; and, while it is there, when it was never answered or its answer is too old
+_WAITING = f"""FROM models LEFT JOIN lookups l ON l.sha256 = models.sha256
+ WHERE models.folder = 0 AND models.condition NOT IN ('invalid', 'unsafe') AND (l.asked IS NOT NULL OR
+       ((l.at IS NULL OR l.at < CASE WHEN l.published IS NULL THEN ?1 ELSE ?2 END) AND {LISTED}))"""
 
 
 def waiting(c: sqlite3.Connection, keep: Remembered, now: float, limit: int) -> list[str]:
     """SHA-256 of contents to be asked for: those that a person asked for, then the newest ones."""
     rows = c.execute(
-        f"SELECT m.sha256 {_WAITING} ORDER BY l.asked IS NULL, m.id DESC LIMIT ?3", (now - keep.unknown, now - keep.known, limit)
+        f"SELECT models.sha256 {_WAITING} ORDER BY l.asked IS NULL, models.id DESC LIMIT ?3",
+        (now - keep.unknown, now - keep.known, limit),
     )
     return [row[0] for row in rows]
 
 
 def ask(c: sqlite3.Connection, sha256s: Sequence[str] | None, now: float) -> list[str]:
-    """Order these contents (None: all) to be asked for now, whatever is remembered. Those that can be asked for."""
-    rows = c.execute("SELECT sha256 FROM models WHERE folder = 0 AND condition NOT IN ('invalid', 'unsafe') ORDER BY id")
+    """Order these contents (None: all that are there) to be asked for now, whatever is remembered. Those that can be asked for."""
+    there = LISTED if sha256s is None else "1"  # whoever names one may name one that is gone
+    rows = c.execute(
+        f"SELECT sha256 FROM models WHERE folder = 0 AND condition NOT IN ('invalid', 'unsafe') AND {there} ORDER BY id"
+    )
     meant = None if sha256s is None else set(sha256s)
     found = [sha256 for (sha256,) in rows if meant is None or sha256 in meant]
     c.executemany(

@@ -75,3 +75,23 @@ def test_an_answer_that_cannot_be_used_takes_nothing_away(c: sqlite3.Connection)
     assert lookups.of(c, a) == LookupRow(a, 5001.0, WHAT, "the answer is about another file")
     lookups.answered(c, a, None, 5002.0)
     assert lookups.of(c, a) == LookupRow(a, 5002.0, None)
+
+
+def test_one_that_is_gone_is_asked_for_only_by_name(c: sqlite3.Connection) -> None:
+    """A library file that was deleted is nobody's question any more, unless somebody names it; it is one again when it is back."""
+    here, gone = keep(c, 1), digest(2)
+    path = Path("/library/2.safetensors")
+    facts = Facts(path, Kind.MODEL, 10, Condition.OK, model=ModelFacts("safetensors", "lora"))
+    models.keep(c, Model(gone, "x", 10, path.name, path, facts, in_hub=False), path, 1.0)
+    assert lookups.waiting(c, KEEP, 5000.0, 10) == [here]
+    assert lookups.ask(c, None, 5000.0) == [here]
+    assert lookups.ask(c, [gone], 5001.0) == [gone]
+    assert lookups.waiting(c, KEEP, 5001.0, 10) == [gone, here]
+    lookups.answered(c, gone, None, 5002.0), lookups.answered(c, here, None, 5002.0)
+    assert lookups.waiting(c, KEEP, 6002.0, 10) == [here]
+    c.execute(
+        """INSERT INTO files(watch, folder, name, size, mtime_ns, ino, dev, present, state, kind, condition, why, sha256, note, tags,
+           first_seen, last_seen) VALUES ('l', '/library', 'b', 10, 1, 1, 1, 1, 'left', 'model', 'ok', '', ?, '', '', 1, 1)""",
+        (gone,),
+    )
+    assert lookups.waiting(c, KEEP, 6002.0, 10) == [gone, here]
