@@ -25,6 +25,7 @@ from ..rules.terms import Link, Stamp, Target
 from ..store import blobs, links
 from ..store.history import tell
 from ..store.links import Stock
+from ..store.rows import LinkRow
 from .house import House
 from .link_rows import Ledger, deployable, link_of, made_of
 
@@ -150,9 +151,10 @@ class Projection:
             wishes = await asyncio.to_thread(_wishes, stock)
         layouts = built_in_layouts()
         names = deployment.recorded_names(link_of(row) for row in stock.links if row.scope is not None or row.ours)
-        asked = [(c.target, c.scope, c.identity) for c in deployment.candidates(wishes, targets, layouts, names)]
         concerned = {*sha256s, *(row.sha256 for row in stock.models)}
-        taken = {Claim(*claim) for claim in await store.read(links.taken, asked, concerned)} if asked else frozenset()
+        names |= await self._past_names(concerned, stock.links, targets)
+        asked = deployment.candidates(wishes, targets, layouts, names)
+        taken = await self._taken(asked, concerned, targets)
         mine = [made_of(row) for row in stock.links if row.ours]
         known = {made.link.at for made in mine}
         adopted = {at for places in stock.adopted.values() for at in places}
@@ -166,6 +168,42 @@ class Projection:
 
         aims, plan = await asyncio.to_thread(compare)
         return Looked(stock, aims, plan, lone_halves(_halves(wishes), await self._others(wishes)))
+
+    async def _past_names(
+        self, sha256s: Collection[str], rows: Sequence[LinkRow], targets: Sequence[Target]
+    ) -> dict[tuple[str, str], Path]:
+        """Names that models had in a target before it was off, or lay elsewhere, as far as nobody else has them now."""
+        layouts = built_in_layouts()
+        scopes = {target.name: deployment.scopes(target, layouts) for target in targets if target.enabled}
+        here, elsewhere = [], []
+        for row in rows:
+            past = links.past_name(row)
+            if row.scope == scopes.get(row.target, {}).get(row.type, row.scope):
+                here.append(row)
+            elif past is not None:
+                elsewhere.append(past)
+        has, claimed = {(r.target, r.sha256) for r in here if r.scope}, {(r.target, r.scope, r.identity) for r in here}
+        found: dict[Claim, tuple[tuple[str, str], Path]] = {}
+        for past in (*elsewhere, *await self._house.store.read(links.past_names, sha256s)):
+            scope = scopes.get(past.target, {}).get(past.type)
+            free = (past.target, scope, past.identity) not in claimed
+            if scope is not None and free and (past.target, past.sha256) not in has:
+                found.setdefault(Claim(past.target, scope, past.identity), ((past.target, past.sha256), scope / past.tail))
+        taken = await self._taken(found, sha256s, targets)
+        return dict(there for claim, there in found.items() if claim not in taken)
+
+    async def _taken(self, asked: Collection[Claim], but: Collection[str], targets: Sequence[Target]) -> frozenset[Claim]:
+        """Of these names, those that another model has, or gets again where its target was off for a while."""
+        if not asked:
+            return frozenset()
+        store, layouts = self._house.store, built_in_layouts()
+        has = await store.read(links.taken, [(c.target, c.scope, c.identity) for c in asked], but)
+        kinds: dict[tuple[str, Path], set[str]] = {}
+        for target in targets:
+            for kind, scope in deployment.scopes(target, layouts).items():
+                kinds.setdefault((target.name, scope), set()).add(kind)
+        promised = await store.read(links.promised, [(c.target, kinds[c.target, c.scope], c.identity) for c in asked], but)
+        return frozenset(c for c in asked if (c.target, c.scope, c.identity) in has or (c.target, c.identity) in promised)
 
     def _staying(self, stock: Stock) -> Stock:
         """What is known of models, as if nobody wanted those that are leaving. Kept in memory only: after a crash they stay."""

@@ -122,6 +122,11 @@ def recorded_names(links: Iterable[Link]) -> dict[tuple[str, str], Path]:
     return {(link.target, link.sha256): link.at for link in links if link.type != COMPANION}
 
 
+def scopes(target: Target, layouts: Mapping[str, Layout]) -> dict[str, Path]:
+    """The folder of a target within which names must differ, for each type that it has a folder for."""
+    return {kind: target.path / folder.scope for kind, folder in layout_of(target, layouts).folders.items()}
+
+
 def candidates(
     models: Sequence[Deployable],
     targets: Sequence[Target],
@@ -166,7 +171,7 @@ def _slots(
     slots: dict[Path, list[_Slot]] = {}
     unmapped: list[Unmapped] = []
     aliases = _mmproj_aliases(models)
-    scopes = {kind: target.path / folder.scope for kind, folder in layout.folders.items()}
+    within = scopes(target, layouts)
     folders: dict[PurePosixPath, Path] = {}  # a path is dear to make, and a thousand models share a few
     for model in sorted(models, key=lambda m: m.sha256):
         if (model.targets is not None and target.name not in model.targets) or (target.name, model.sha256) in served:
@@ -178,8 +183,8 @@ def _slots(
             if folder is not None:
                 place = folders.get(folder) or folders.setdefault(folder, target.path / folder)
                 alias = aliases.get(model.name) if kind == "mmproj" else None
-                slot = _Slot(model, kind, place, scopes[kind], alias or Path(model.name).name, alias is not None)
-                slots.setdefault(scopes[kind], []).append(slot)
+                slot = _Slot(model, kind, place, within[kind], alias or Path(model.name).name, alias is not None)
+                slots.setdefault(within[kind], []).append(slot)
                 break
         else:
             unmapped.append(Unmapped(target.name, model.sha256, model.type, model.name, reason))

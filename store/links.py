@@ -31,6 +31,17 @@ class Stock:
     adopted: Mapping[str, tuple[Path, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class PastName:
+    """The name a model had in a target that has no link of it now: `tail` is its place below the scope of `type`'s folder."""
+
+    target: str
+    sha256: str
+    type: str
+    tail: Path
+    identity: str
+
+
 def stock(c: sqlite3.Connection, sha256s: Collection[str]) -> Stock:
     """What is known of these models. A model is among `models` when targets want it or a place of it was adopted."""
     among = json.dumps(sorted(sha256s))
@@ -74,6 +85,42 @@ def taken(
         )
         if any(sha256 not in but for (sha256,) in rows):
             found.add(claim)
+    return frozenset(found)
+
+
+def past_name(row: LinkRow) -> PastName | None:
+    """The name that a recorded link has; None of one that claims none."""
+    if row.scope is None or row.identity is None:
+        return None
+    return PastName(row.target, row.sha256, row.type, row.at.relative_to(row.scope), row.identity)
+
+
+def past_names(c: sqlite3.Connection, sha256s: Collection[str]) -> list[PastName]:
+    """The names that these models had where they have no link now."""
+    rows = c.execute(
+        f"SELECT target, sha256, type, tail, identity FROM past_names WHERE sha256 {_AMONG} ORDER BY target, sha256",
+        (json.dumps(sorted(sha256s)),),
+    )
+    return [PastName(r[0], r[1], r[2], path_of(r[3]), r[4]) for r in rows]
+
+
+def promised(
+    c: sqlite3.Connection, claims: Iterable[tuple[str, Collection[str], str]], but: Collection[str]
+) -> frozenset[tuple[str, str]]:
+    """Of (target, types, identity), the (target, identity) that a model not among `but` had as such a type and gets again: a target
+    that was off for a while, and still wants it, has not yet made its link."""
+    found: set[tuple[str, str]] = set()
+    if c.execute("SELECT 1 FROM past_names LIMIT 1").fetchone() is None:  # as it mostly is
+        return frozenset()
+    for target, types, identity in claims:
+        rows = c.execute(
+            f"""SELECT p.sha256 FROM past_names p JOIN models m ON m.sha256 = p.sha256 WHERE p.target=?1 AND p.identity=?2
+                  AND p.type IN (SELECT value FROM json_each(?3))
+                  AND (m.wanted='{EVERYWHERE}' OR instr(','||m.wanted||',', ','||?1||','))""",
+            (target, printable(identity), json.dumps(sorted(types))),
+        )
+        if any(sha256 not in but for (sha256,) in rows):
+            found.add((target, identity))
     return frozenset(found)
 
 
@@ -121,8 +168,11 @@ def summary(c: sqlite3.Connection, target: str | None = None, sha256: str | None
 
 def put(c: sqlite3.Connection, rows: Iterable[LinkRow]) -> None:
     """Write link rows as they stand now."""
+    rows = list(rows)
     marks = ",".join("?" * len(LINK_COLUMNS.split(",")))
     c.executemany(f"INSERT OR REPLACE INTO links({LINK_COLUMNS}) VALUES ({marks})", [_columns(r) for r in rows])
+    named = {(r.target, r.sha256) for r in rows if r.identity is not None}
+    c.executemany("DELETE FROM past_names WHERE target=? AND sha256=?", sorted(named))
 
 
 def _columns(r: LinkRow) -> tuple[object, ...]:
@@ -134,7 +184,14 @@ def _columns(r: LinkRow) -> tuple[object, ...]:
 
 
 def drop(c: sqlite3.Connection, paths: Iterable[Path]) -> None:
-    """Forget links that no longer stand and are no longer wanted."""
+    """Forget links that no longer stand and are no longer wanted; the names by which they were known are remembered."""
+    paths = list(paths)
+    for path in paths:
+        row = c.execute(f"SELECT {LINK_COLUMNS} FROM links WHERE at=?", (to_db(path),)).fetchone()
+        past = past_name(link_row(row)) if row is not None else None
+        if past is not None:
+            values = (past.target, past.sha256, past.type, to_db(past.tail), past.identity)
+            c.execute("INSERT OR REPLACE INTO past_names VALUES (?,?,?,?,?)", values)
     c.executemany("DELETE FROM links WHERE at=?", [(to_db(p),) for p in paths])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -257,3 +258,57 @@ async def test_deploying_one_and_all(tmp_path: Path) -> None:
         assert len(tree(tmp_path)) == 4
         with pytest.raises(KeyError):
             await orders(o).deploy(None, ["nobody"], True)
+
+
+async def test_a_target_that_is_off_for_a_while_keeps_its_names(tmp_path: Path) -> None:
+    """Off and on: each model has the name it had, whatever its digest; one that came meanwhile takes no name that is promised."""
+    async with opened(home_of(tmp_path)) as o:
+        for name in ("X.pt", "x.safetensors"):  # the first of them has the greater digest
+            await keep(o, name)
+            await o.projection.project()
+        before = tree(tmp_path)
+        assert {"ComfyUI/models/loras/X.pt", "ComfyUI/models/loras/x-77caaf16.safetensors"} <= before.keys()
+        await o.store.write(links.switch, "comfyui", False, True)
+        await o.projection.project()
+        assert not [at for at in tree(tmp_path) if at.startswith("ComfyUI")]
+        await o.store.write(links.switch, "comfyui", True, True)
+        late = await keep(o, "x.ckpt")
+        await o.projection.project_some([late.sha256])
+        assert [at for at in tree(tmp_path) if at.startswith("ComfyUI")] == [f"ComfyUI/models/loras/x-{late.sha256[:8]}.ckpt"]
+        await o.projection.project()
+        assert {at for at in tree(tmp_path) if not at.endswith(".ckpt")} == before.keys()
+
+
+async def test_a_target_that_lies_elsewhere_keeps_its_names(tmp_path: Path) -> None:
+    """The names are those of the target, not those of its path."""
+    async with opened(home_of(tmp_path)) as o:
+        for name in ("X.pt", "x.safetensors"):
+            await keep(o, name)
+            await o.projection.project()
+        (moved := tmp_path / "kit" / "ComfyUI").mkdir()
+        targets = tuple(replace(t, path=moved) if t.name == "comfyui" else t for t in o.house.config.targets)
+        o.house.config = replace(o.house.config, targets=targets)
+        await o.projection.project()
+        assert {"kit/ComfyUI/models/loras/X.pt", "kit/ComfyUI/models/loras/x-77caaf16.safetensors"} <= tree(tmp_path).keys()
+
+
+async def test_a_name_that_was_given_up_is_free(tmp_path: Path) -> None:
+    """A model that nobody wants keeps no name from others; wanted again, it gets the one it had while that is free."""
+    async with opened(home_of(tmp_path)) as o:
+        known = ["comfyui", "forge", "kit"]
+        first = await keep(o, "x.safetensors")
+        await o.projection.project()
+        await o.store.write(links.deploy, first.sha256, [], False, known)
+        await o.projection.project()
+        second = await keep(o, "X.pt")
+        await o.projection.project()
+        assert "ComfyUI/models/loras/X.pt" in tree(tmp_path)
+        await o.store.write(links.deploy, first.sha256, [], True, known)
+        await o.projection.project()
+        late = f"ComfyUI/models/loras/x-{first.sha256[:8]}.safetensors"
+        assert late in tree(tmp_path)
+        for on in (False, True):
+            for model in (second, first) if on else (first, second):
+                await o.store.write(links.deploy, model.sha256, [], on, known)
+            await o.projection.project()
+        assert {late, "ComfyUI/models/loras/X.pt"} <= tree(tmp_path).keys()
