@@ -22,6 +22,8 @@ from .workers import TIMEOUT, NotReady, Worker, WorkerDied
 DEATHS = 6  # deaths in a row, without an answer in between, after which it is the captioner's fault and no picture's
 PATIENCE = 5  # refusals in a row after which a service counts as down
 LONGEST_WAIT = 60.0  # seconds between two questions to a service that is down
+FELL = "was asked for"  # stands in the device of a worker that runs elsewhere, with the reason
+RUNS_ON = "runs on"  # how the news of it begins
 Heard = Callable[[Picture, Answer], None]
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -32,7 +34,10 @@ class Unable(Exception):
 
 @dataclass(slots=True)
 class Flow:
-    """One worker at work on pictures. `on_wait` hears why it waits, and for how many seconds. `go_on` may end it early."""
+    """One worker at work on pictures. `on_wait` hears why it waits, and for how many seconds. `go_on` may end it early.
+
+    `on_fall` hears where it runs when that is not where it was asked to.
+    """
 
     worker: Worker
     pictures: Iterator[Picture]
@@ -40,6 +45,7 @@ class Flow:
     on_wait: Callable[[str, float], None] = lambda why, seconds: None
     sleep: Sleep = asyncio.sleep
     go_on: Callable[[], bool] = lambda: True
+    on_fall: Callable[[str], None] = lambda device: None
 
     async def run(self) -> None:
         """Until every picture is answered, or `go_on` says no: then what was drawn is answered first. Raises Unable."""
@@ -48,6 +54,8 @@ class Flow:
         deaths = refusals = 0
         try:
             await self.worker.start()
+            if FELL in self.worker.device:
+                self.on_fall(self.worker.device)
             while True:
                 await self._feed(hands, again, alone=deaths > 0 or refusals > 0)
                 if not self.worker.flight:
@@ -131,13 +139,16 @@ async def caption_all(
     def waits(why: str, seconds: float) -> None:
         on_news(f"waits {seconds:.0f} s: {why}")
 
+    def fell(device: str) -> None:
+        on_news(f"{RUNS_ON} {device}")
+
     source = iter(pictures)
     workers = [worker_of(config, device, news) for device in devices]
     unable: list[Unable] = []
     try:
         async with asyncio.TaskGroup() as group:
             for worker in workers:
-                group.create_task(Flow(worker, source, heard, waits).run())
+                group.create_task(Flow(worker, source, heard, waits, on_fall=fell).run())
     except* Unable as errors:  # raised below: what is raised in here may come out as a group
         unable += _flat(errors)
     finally:

@@ -20,7 +20,7 @@ from pathlib import Path
 from ..handlers.captioners.protocol import Answer, Picture
 from ..rules.captions import Quality, Style
 from ..store.codec import dumps, loads
-from .captioning_paths import Flow, Unable, worker_of
+from .captioning_paths import RUNS_ON, Flow, Unable, worker_of
 from .config import CaptionerConfig
 from .courtesy import BEAT, NETWORK, Courtesy, card_of, devices
 from .frames import News
@@ -126,7 +126,9 @@ class Handed:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(
+                *tasks, everybody, return_exceptions=True
+            )  # `everybody` too: nobody may be left to hear what it raised
 
     async def _work(self, config: CaptionerConfig, device: str, source: _Source, said: asyncio.Queue[Row | None]) -> None:
         """Turns until every picture is answered. Raises Unable."""
@@ -168,6 +170,7 @@ class Handed:
                 lambda picture, answer: said.put_nowait(row_of(picture, answer)),
                 lambda why, seconds: said.put_nowait({"note": f"waits {seconds:.0f} s: {why}"}),
                 go_on=go_on,
+                on_fall=lambda device: said.put_nowait({"note": f"{RUNS_ON} {device}"}),
             )
             await flow.run()
         finally:

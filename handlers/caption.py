@@ -1,6 +1,6 @@
 """caption: the texts that a captioner gave become .txt files beside their pictures.
 
-What must hold: a text that somebody else put beside a picture meanwhile is theirs and stays (it is recorded as imported); ours is
+What must hold: a text that somebody else put beside a picture meanwhile is theirs and stays (it is recorded as manual); ours is
 replaced only by a newer one of ours, or where somebody asked for just that (`over`), and is kept in the trash then; a text appears
 whole, by a rename, and never in the place of a picture.
 """
@@ -60,7 +60,7 @@ def _one(w: Written, fresh: Path, trash: Trash | None) -> Prepared:
     if found is not None and found != w.ours and not w.over:
         text, _ = texts.decode(beside.read_bytes()[: texts.MAX_CAPTION])
         if text.strip():
-            theirs = Caption(w.dataset, w.rel, "", text.strip(), "imported", stamp=found)
+            theirs = Caption(w.dataset, w.rel, "", text.strip(), "manual", stamp=found)
             return Prepared(Outcome(Status.SKIPPED, "a text lies beside it already", captions=(theirs,)))
     fresh.write_text(w.text + "\n", encoding="utf-8")
     caption = Caption(w.dataset, w.rel, w.set, w.text, "generated", w.captioner, disk.stamp(fresh))

@@ -62,6 +62,16 @@ def listing(
     return [_row(r) for r in rows]
 
 
+def deleted(c: sqlite3.Connection, slug: str, name: str) -> list[int]:
+    """The pictures whose .txt of this set somebody deleted."""
+    rows = c.execute(
+        """SELECT k.item_id FROM captions k JOIN caption_sets s ON s.id=k.set_id JOIN datasets d ON d.id=s.dataset_id
+           WHERE d.slug=? AND s.name=? AND k.size<0""",
+        (slug, name),
+    )
+    return [row[0] for row in rows]
+
+
 def of_item(c: sqlite3.Connection, slug: str, item: int) -> list[CaptionRow]:
     """The texts of one picture, that of the active set first."""
     rows = c.execute(f"{_ROWS} WHERE d.slug=? AND k.item_id=? ORDER BY s.active DESC, s.name", (slug, item))

@@ -12,6 +12,7 @@ from .codec import from_db, path_of, printable, to_db
 from .rows import DatasetRow, ItemRow
 
 DEFAULT_SET = "main"  # the set of captions that came with the pictures, until a captioner gives it another name
+GONE = -1  # the size of a caption's .txt that somebody deleted: the text is kept, and missing
 
 
 def ensure(c: sqlite3.Connection, slug: str, path: Path, now: float) -> int:
@@ -53,6 +54,13 @@ def set_id(c: sqlite3.Connection, dataset_id: int, name: str) -> int:
     )
     (found,) = c.execute("SELECT id FROM caption_sets WHERE dataset_id=? AND name=?", (dataset_id, name)).fetchone()
     return int(found)
+
+
+def expect_set(c: sqlite3.Connection, slug: str, name: str) -> None:
+    """A set that jobs which are queued now will write: of several the first that is asked for becomes the active one, not the fastest."""
+    row = c.execute("SELECT id FROM datasets WHERE slug=?", (slug,)).fetchone()
+    if row is not None:
+        set_id(c, row[0], name)
 
 
 def takes_over(c: sqlite3.Connection, slug: str, name: str) -> bool:
@@ -123,11 +131,22 @@ def _lying(c: sqlite3.Connection, item_id: int) -> str | None:
 
 
 def forget_path(c: sqlite3.Connection, path: Path) -> None:
-    """Forget a picture, or the text beside one, that somebody took out of a dataset's folder."""
+    """Forget a picture that somebody took out of a dataset's folder; the text beside one is GONE: missing, until one lies there again."""
     found = locate(c, path)
     if found is None:
         return
     slug, rel = found
+    if path.suffix.lower() == ".txt":
+        stem = rel[: -len(path.suffix)]
+        rows = c.execute(
+            "SELECT i.id, i.rel FROM items i JOIN datasets d ON d.id=i.dataset_id WHERE d.slug=? AND i.rel>? AND i.rel<?",
+            (slug, to_db(stem + "."), to_db(stem + "/")),  # "/" is the sign behind "."
+        ).fetchall()
+        mine = [item for item, other in rows if from_db(other).rpartition(".")[0] == stem]
+        c.executemany(
+            "UPDATE captions SET size=?, mtime_ns=0, ino=0, dev=0 WHERE item_id=? AND mtime_ns<>0", [(GONE, i) for i in mine]
+        )
+        return
     c.execute("DELETE FROM items WHERE rel=? AND dataset_id=(SELECT id FROM datasets WHERE slug=?)", (to_db(rel), slug))
 
 
@@ -223,7 +242,7 @@ def has_caption(c: sqlite3.Connection, slug: str, rel: str, name: str) -> bool:
     other = DEFAULT_SET if takes_over(c, slug, name) else name
     row = c.execute(
         """SELECT 1 FROM captions k JOIN caption_sets s ON s.id=k.set_id JOIN items i ON i.id=k.item_id
-           JOIN datasets d ON d.id=i.dataset_id WHERE d.slug=? AND i.rel=? AND s.name IN (?, ?) LIMIT 1""",
+           JOIN datasets d ON d.id=i.dataset_id WHERE d.slug=? AND i.rel=? AND s.name IN (?, ?) AND k.size>=0 LIMIT 1""",
         (slug, to_db(rel), name, other),
     ).fetchone()
     return row is not None

@@ -87,7 +87,7 @@ def _text(c: sqlite3.Connection, item_id: int, name: str, active: str | None) ->
     names = [name, *([datasets.DEFAULT_SET] if active == datasets.DEFAULT_SET else [])]
     for wanted in names:
         row = c.execute(
-            "SELECT k.text, k.source FROM captions k JOIN caption_sets s ON s.id=k.set_id WHERE k.item_id=? AND s.name=?",
+            "SELECT k.text, k.source FROM captions k JOIN caption_sets s ON s.id=k.set_id WHERE k.item_id=? AND s.name=? AND k.size>=0",
             (item_id, wanted),
         ).fetchone()
         if row is not None:

@@ -134,9 +134,9 @@ def _row(v: Any) -> RunRow:
 
 # a text by hand or one that came along, in the set itself or in the one that takes its name with the first generated text
 _EDITED = """EXISTS (SELECT 1 FROM captions k JOIN caption_sets s ON s.id=k.set_id WHERE k.item_id=i.id AND k.source<>'generated'
-  AND k.text<>'' AND s.name IN (:set, :stand_in))"""
+  AND k.text<>'' AND k.size>=0 AND s.name IN (:set, :stand_in))"""
 _CAPTIONED = """EXISTS (SELECT 1 FROM captions k JOIN caption_sets s ON s.id=k.set_id WHERE k.item_id=i.id AND k.text<>''
-  AND s.name IN (:set, :stand_in))"""
+  AND k.size>=0 AND s.name IN (:set, :stand_in))"""
 _MEASURED = """EXISTS (SELECT 1 FROM quality q WHERE q.sha256=i.sha256 AND q.version>=:version AND q.measured<>'{}')"""
 _BELOW = "EXISTS (SELECT 1 FROM quality q WHERE q.sha256=i.sha256 AND q.overall<:below)"
 

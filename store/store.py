@@ -203,6 +203,8 @@ def record(c: sqlite3.Connection, e: Entry, now: float) -> None:
             if e.file_id is not None:
                 files.settle(c, e.file_id)
     for job in e.new_jobs:
+        if job.lane is Lane.CAPTION:
+            datasets.expect_set(c, str(job.payload["dataset"]), str(job.payload["set"]))
         jobs.enqueue(c, job, now)
     if e.intent is not None:
         history.settle_intent(c, e.intent)

@@ -21,8 +21,8 @@ def is_path(what: str) -> bool:
     "--with", "captioner", metavar="NAME", help="The captioner. [default: the only one of the configuration, else basic]"
 )
 @click.option("--set", "caption_set", metavar="SET", help="The caption set of a dataset that gets the texts. [default: main]")
-@click.option("--all", "picks", flag_value="all", help="Pictures that have a text too; theirs is replaced.")
-@click.option("--missing", "picks", flag_value="missing", help="Only pictures without a text; also when nothing is said.")
+@click.option("--all", "every", is_flag=True, help="Pictures that have a text too; theirs is replaced.")
+@click.option("--missing", is_flag=True, help="Only pictures without a text; also when nothing is said.")
 @click.option(
     "--below", type=click.FloatRange(0, 1, min_open=True), help="Only pictures of a dataset whose quality is less (0..1)."
 )
@@ -34,8 +34,8 @@ def is_path(what: str) -> bool:
 @json_option
 @config_option
 def caption(
-    what: tuple[str, ...], captioner: str | None, caption_set: str | None, picks: str | None, below: float | None, prompt: str | None,
-    trigger: str | None, overwrite_edited: bool, wait: bool, quality: bool, as_json: bool,
+    what: tuple[str, ...], captioner: str | None, caption_set: str | None, every: bool, missing: bool, below: float | None,
+    prompt: str | None, trigger: str | None, overwrite_edited: bool, wait: bool, quality: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Write captions: for a dataset, or for pictures and folders anywhere.
 
@@ -52,23 +52,26 @@ def caption(
       dropdock caption ~/pictures/style --with tagger --trigger "ohwx style"
       dropdock caption my-dataset --with tagger --set tags
     """
+    if "" in what:
+        stop("a dataset or a path is empty", WRONG)
     paths = [w for w in what if is_path(w)]
     if paths and len(paths) != len(what):
         name = next(w for w in what if not is_path(w))
         stop(f"`{name}` is no path here: name either paths or datasets", WRONG)
-    if below is not None and picks is not None:
-        stop("--below goes neither with --all nor with --missing", WRONG)
+    if every + missing + (below is not None) > 1:
+        stop("of --all, --missing and --below only one can be meant", WRONG)
     if paths:
         if caption_set or below is not None or overwrite_edited or not wait:
             stop("--set, --below, --overwrite-edited and --no-wait are for datasets, not for paths", WRONG)
         from .caption_paths import caption_paths
 
-        caption_paths(paths, captioner, picks == "all", prompt or "", trigger or "", quality, as_json)
+        caption_paths(paths, captioner, every, prompt or "", trigger or "", quality, as_json)
         return
     if quality:
         stop("--quality is for paths; a dataset's scores are kept, and shown with its pictures", WRONG)
     from .caption_runs import caption_datasets
 
-    body: Row = {"with": captioner, "set": caption_set, "only": "below" if below is not None else picks, "below": below}
+    only = "below" if below is not None else "all" if every else "missing" if missing else None
+    body: Row = {"with": captioner, "set": caption_set, "only": only, "below": below}
     body |= {"prompt": prompt, "trigger": trigger, "overwrite_edited": overwrite_edited}
     caption_datasets(what, {key: value for key, value in body.items() if value is not None}, wait, as_json)

@@ -182,8 +182,10 @@ class Report:
             self._line(f"{path}: left out, its text would be that of {other.name}, which has the same stem", err=True)
 
     def news(self, text: str) -> None:
-        """What goes on before the first picture is done. Without a bar only what is waited for is said, once."""
-        if self.bar is not None:
+        """What goes on before the first picture is done. Without a bar only what is waited for is said, once, and another device."""
+        if text.startswith("runs on "):
+            self._line(f"dropdock: the captioner {text}", err=True)
+        elif self.bar is not None:
             self.bar.update(self.bar.task_ids[0], description=one_line(text))
         elif text.startswith("waits ") and text.partition(": ")[2] not in ("", self.waits):
             self.waits = text.partition(": ")[2]

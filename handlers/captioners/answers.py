@@ -27,7 +27,7 @@ _SPECIAL = re.compile(r"<\|[^|<>\n]{1,40}\|>|</?s>|<(?:start|end)_of_turn>|<eos>
 _CHANNEL = re.compile(r"^.*<\|channel\|>\s*final\s*<\|message\|>", re.DOTALL)
 _REFUSAL = re.compile(
     r"\W*(?:i['’]?m (?:really |very |so )?sorry|sorry,? (?:but )?i|i apologi[sz]e|my apologies|"
-    r"i (?:can(?:no|['’])t|am unable to|am not able to|"
+    r"i (?:can(?:no|['’])t(?! help but\b)|am unable to|am not able to|"
     r"won['’]?t|will not|must decline|do not feel comfortable|don['’]?t feel comfortable)|i['’]?m (?:unable|not able|not comfortable)|"
     r"as an ai\b|unfortunately,? i (?:can|am)|(?:this|the) (?:image|picture|content|request) (?:violates|goes against)|"
     r"i (?:do not|don['’]?t) see (?:an?|any) (?:image|picture)|(?:no|there is no) (?:image|picture) (?:was |is )?(?:attached|provided))",
@@ -46,6 +46,9 @@ _OPENER = re.compile(
     r"(?:an?|the) (?:image|picture) (?:of|showing|depicting)\s+|(?:we|you|i) (?:can )?see\s+)",
     re.IGNORECASE,
 )
+_BOLD = re.compile(r"\*\*(?=[^\s*])(.+?)(?<=[^\s*])\*\*")
+_SLANTED = re.compile(r"(?<![\w*])\*(?=[^\s*])([^*]+?)(?<=[^\s*])\*(?![\w*])")
+_ITEM = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+")  # a line of a list
 _NO_FLAG = ("", "none", "n/a", "null", "no", "false", "ok", "-")
 
 
@@ -157,9 +160,24 @@ def garbage(text: str) -> bool:
     return good < 0.6 * len(text) or not any(c.isalpha() for c in text)
 
 
+def _lines(text: str) -> str:
+    """The lines of a list without their marks, as parts of one enumeration; any other text as it is."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if sum(_ITEM.match(line) is not None for line in lines) < 2:
+        return text
+    found = ""
+    for line in lines:
+        bare = _ITEM.sub("", line).strip()
+        between = "" if not found else " " if found[-1] in ".,;:!?" else ", "
+        found += between + bare
+    return found
+
+
 def tidy(text: str, tags: bool) -> str:
     """One line without labels, openers, wrapping quotes and markdown; sentences begin with a capital letter."""
-    text = " ".join(re.sub(r"```\w*", " ", text).split())
+    text = " ".join(_lines(re.sub(r"```\w*", " ", text)).split())
+    text = _BOLD.sub(r"\1", text)
+    text = text if tags else _SLANTED.sub(r"\1", text)  # a tag may be a face: *_*
     for _ in range(4):  # a label may stand before quotes before an opener
         before = text
         text = _SURE.sub("", _LABEL.sub("", text, count=1), count=1).strip()

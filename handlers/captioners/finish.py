@@ -204,7 +204,8 @@ def _prose(text: str, style: Style, existing: str) -> str:
     trigger = clean(style.trigger)
     if trigger:
         text = _tidy(_phrase(trigger).sub("", text))
-    prefix, suffix = clean(", ".join(style.prefix)), clean(", ".join(style.suffix))
+    prefix = clean(", ".join(part for part in style.prefix if not trigger or key(part) != key(trigger)))
+    suffix = clean(", ".join(style.suffix))
     text = _stripped(text, prefix, suffix)
     if style.escape:
         trigger, prefix, text, suffix = (escaped(unescaped(part)) for part in (trigger, prefix, text, suffix))

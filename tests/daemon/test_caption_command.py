@@ -104,7 +104,9 @@ def test_scores_are_printed(home: Path) -> None:
         (["in/a.png", "--set", "x"], "are for datasets"),
         (["in/a.png", "--below", "0.5"], "are for datasets"),
         (["in/a.png", "--with", "nobody"], "no captioner 'nobody'"),
-        (["pets", "--below", "0.5", "--all"], "--below goes neither"),
+        (["pets", "--below", "0.5", "--all"], "only one can be meant"),
+        (["pets", "--missing", "--all"], "only one can be meant"),
+        ([""], "a dataset or a path is empty"),
         (["pets", "--quality"], "--quality is for paths"),
     ],
 )

@@ -98,7 +98,7 @@ async def test_a_text_that_a_person_saved_meanwhile_stays(tmp_path):
         await house.work(Lane.CAPTION)
         assert texts(home) == {"a.txt": "my own words"}
         item = await house.store.read(datasets.item, "cats", "a.png")
-        assert (item.caption, item.source) == ("my own words", "imported")
+        assert (item.caption, item.source) == ("my own words", "manual")
 
 
 async def test_a_text_that_cannot_be_written_is_a_failed_attempt_of_that_picture(tmp_path, monkeypatch):
@@ -218,3 +218,22 @@ async def test_a_text_by_hand_that_is_replaced_is_kept_in_the_trash(tmp_path):
         assert texts(home) == {"a.txt": "a text\n", "b.txt": "a text\n"}
         (kept,) = [row for row in await house.store.read(history.kept_aside) if row.path.suffix == ".txt"]
         assert kept.path.read_text() == "my own words" and home.staging_left() == []
+
+
+@pytest.mark.parametrize("way", ["a ZIP", "a picture"])
+async def test_of_several_sets_the_first_of_the_rules_lies_beside_the_pictures(tmp_path, way):
+    """Whichever captioner is the faster one: what trainers read is no matter of luck."""
+    home = home_of(tmp_path, "text, set: tags}}, {caption: {with: odd", "prose")
+    async with opened(home) as house:
+        if way == "a ZIP":
+            await take(house, {"a.png": picture(1, (64, 64))})
+        else:
+            (home.inbox / "cats").mkdir()
+            (home.inbox / "cats/a.png").write_bytes(picture(1, (64, 64)))
+            await house.arrive(home.inbox / "cats/a.png")
+            await house.work()
+        quick = datasets.Caption("cats", "a.png", "prose", "The faster one.", "generated", "odd")
+        assert await house.store.write(datasets.put_caption, quick, 1.0)
+        assert await house.store.read(datasets.active_name, "cats") == "tags"
+        await house.work(Lane.CAPTION)
+        assert texts(home) == {"a.txt": "a text\n"}

@@ -42,6 +42,14 @@ async def test_every_picture_is_answered(odd: Made) -> None:
     assert "loading nothing" in news
 
 
+async def test_a_captioner_that_runs_elsewhere_than_asked_says_so(odd: Made) -> None:
+    """Once, with the reason; one that runs where it was asked to says nothing of it."""
+    news: list[str] = []
+    await caption_all(odd(device="cpu (CUDA was asked for: no card)"), pictures("a"), Heard(), news.append)
+    await caption_all(odd(device="cpu"), pictures("a"), Heard(), news.append)
+    assert [text for text in news if "runs" in text] == ["runs on cpu (CUDA was asked for: no card)"]
+
+
 async def test_only_the_poisonous_picture_fails(odd: Made) -> None:
     """The worker died with four in flight: the others are asked again one by one."""
     heard = Heard()

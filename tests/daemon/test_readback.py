@@ -3,8 +3,10 @@
 import os
 
 import pytest
-from dropdock.rules.terms import Lane
-from dropdock.store import datasets
+from dropdock.rules.terms import Departure, Lane
+from dropdock.store import captions, datasets, runs
+from dropdock.store.jobs import NewJob
+from dropdock.store.runs import NewRun
 from house_made import Home, Opened, opened
 from pictures_made import picture, zipped
 
@@ -58,6 +60,43 @@ async def test_an_edited_text_becomes_the_manual_caption(house, rel, text):
     before = await house.told()
     await house.arrive(path)
     assert await house.told() == before, "read back once"
+
+
+@pytest.mark.parametrize("rel, text", [("a.png", "a.txt"), ("sub/b.png", "sub/b.txt")])
+async def test_a_text_that_is_deleted_is_missing_until_one_lies_there_again(house, rel, text):
+    """Also one that came along: a run over what is missing picks its picture; its words are kept, and count when they are back."""
+    path = house.home.datasets / "cats" / text
+    words = path.read_bytes()
+    was = await item(house, rel)
+    path.unlink()
+    await house.conveyor.depart([Departure("datasets", path)])
+    wish = NewRun("cats", "text", picks="missing")
+    assert await house.store.read(runs.count, wish, "caption") == 1
+    assert not await house.store.read(datasets.has_caption, "cats", rel, "main")
+    assert await house.store.read(captions.deleted, "cats", "main") == [was.id]
+    assert (await item(house, rel)).caption == was.caption
+    path.write_bytes(words)
+    await house.arrive(path)
+    assert await house.store.read(runs.count, wish, "caption") == 0
+    assert await house.store.read(captions.deleted, "cats", "main") == []
+
+
+async def test_a_deleted_text_is_written_anew(house):
+    """By a rule or a run, though it was by hand; a picture whose name begins alike keeps its own."""
+    cats = house.home.datasets / "cats"
+    (cats / "a.b.png").write_bytes(picture(5))
+    (cats / "a.b.txt").write_text("its own")
+    (cats / "a.txt").write_text("by hand")
+    await house.arrive(cats / "a.b.png", cats / "a.b.txt")
+    await house.arrive(cats / "a.txt")
+    (cats / "a.txt").unlink()
+    await house.conveyor.depart([Departure("datasets", cats / "a.txt")])
+    asked = {"dataset": "cats", "rel": "a.png", "captioner": "text", "set": "main", "only": "missing"}
+    await house.store.enqueue(NewJob("again", Lane.CAPTION, "caption a.png", asked))
+    await house.work(Lane.CAPTION)
+    found = await item(house, "a.png")
+    assert (found.caption, found.source, (cats / "a.txt").read_text()) == ("a text", "generated", "a text\n")
+    assert (await item(house, "a.b.png")).caption == "its own" and (cats / "a.b.txt").read_text() == "its own"
 
 
 async def test_a_picture_put_there_by_hand_is_recorded_with_its_text(house):

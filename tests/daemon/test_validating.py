@@ -9,10 +9,23 @@ from captions_made import home_of, take
 from dropdock.api.validation import Wish
 from dropdock.daemon.validating import Validating
 from dropdock.handlers import disk
+from dropdock.rules.terms import Departure
 from dropdock.rules.validation import Limits
 from dropdock.store import datasets
 from house_made import opened
 from pictures_made import picture
+
+
+async def test_a_text_that_somebody_deleted_is_missing(tmp_path: Path) -> None:
+    """The store keeps its words; what lies there is what a trainer reads."""
+    home = home_of(tmp_path)
+    async with opened(home) as house:
+        await take(house, {"0.png": picture(1, (600, 520)), "0.txt": b"a cat"})
+        gone = home.datasets / "cats/0.txt"
+        gone.unlink()
+        await house.conveyor.depart([Departure("datasets", gone)])
+        rows = [r async for r in Validating(house.house).validate(Wish("cats", "main", Limits(), False))]
+    assert [(r["rel"], r["finding"]) for r in rows if "finding" in r] == [("0.png", "caption missing")]
 
 
 @pytest.mark.parametrize("decode", [True, False])

@@ -54,7 +54,7 @@ def test_a_persons_text_stays_and_is_recorded_as_theirs(tmp_path, staged):
         (prepared,) = caption.prepare([written(tmp_path, "something else", ours)], staged)
         assert prepared.outcome.status is Status.SKIPPED and prepared.moves == ()
         (told,) = prepared.outcome.captions
-        assert (told.text, told.source, told.stamp) == ("my own words", "imported", disk.stamp(beside))
+        assert (told.text, told.source, told.stamp) == ("my own words", "manual", disk.stamp(beside))
         assert beside.read_text() == "my own words\n"
 
 

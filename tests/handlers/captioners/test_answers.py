@@ -118,7 +118,15 @@ def test_a_refusal_is_no_caption(reply: str) -> None:
     assert (found.text, found.then) == ("", Then.SIMPLER)
 
 
-@pytest.mark.parametrize("text", ["A sorry looking dog on a porch.", "A sign that says 'I can't even'.", "An AI robot in a lab."])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A sorry looking dog on a porch.",
+        "A sign that says 'I can't even'.",
+        "An AI robot in a lab.",
+        "I cannot help but admire the red house.",
+    ],
+)
 def test_words_of_refusals_inside_a_caption_are_fine(text: str) -> None:
     """Only the beginning counts."""
     assert not refusal(text) and read(text, wanted_json=False).text == text
@@ -173,6 +181,8 @@ def test_garbage_is_no_caption(reply: str) -> None:
         ("An image of a cat.", "A cat."),
         ("Certainly a cat person.", "Certainly a cat person."),
         ("A sign says: closed.", "A sign says: closed."),
+        ("**A red house** stands *here* at 2*3*4.", "A red house stands here at 2*3*4."),
+        ("- A cat.\n- A mat", "A cat. A mat"),
         ("Zwei Katzen\nauf einer Matte.", "Zwei Katzen auf einer Matte."),
         ("一只猫坐在垫子上。", "一只猫坐在垫子上。"),
     ],
@@ -186,6 +196,12 @@ def test_tags_come_out_of_lists() -> None:
     """A JSON list is what many models think of when they hear tags."""
     for reply in ('["1girl", "solo", "smile"]', '{"caption": ["1girl", "solo", "smile"]}', "Tags: 1girl, solo, smile."):
         assert read(reply, wanted_json=True, tags=True).text == "1girl, solo, smile"
+    for reply in (
+        "1. red hair\n2. blue eyes\n10) ^_^",
+        "- red hair,\n- **blue eyes**\n\n- ^_^",
+        "Tags:\n* red hair\n* blue eyes\n* ^_^",
+    ):
+        assert read(reply, wanted_json=False, tags=True).text == "red hair, blue eyes, ^_^"
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ def test_the_trigger_stands_first_and_once():
     assert tags("smile, OHWX, ohwxyz", trigger="ohwx") == "ohwx, smile, ohwxyz"
     assert tags("woman, smile", trigger="ohwx, woman") == "ohwx, woman, smile"
     assert tags("smile", trigger="ohwx", prefix=("photo", "ohwx"), suffix=("smile", "8k")) == "ohwx, photo, smile, 8k"
+    assert prose("A cat.", trigger="ohwx", prefix=("Ohwx", "best")) == "ohwx, best, A cat."
 
 
 @pytest.mark.parametrize(
