@@ -38,7 +38,7 @@ from ..rules.terms import Job, Mode
 from ..store import history, jobs
 from ..store.database import Corrupt, Database
 from ..store.store import Store
-from . import interpreter, logs
+from . import hub, interpreter, logs
 from .blobs import Blobs
 from .caption_runs import CaptionRuns
 from .captioner_info import CaptionerInfo
@@ -132,8 +132,8 @@ def _set_up_logs(config: Config) -> None:
 
 
 def _make_folders(config: Config) -> None:
-    """Every folder of ours, so every inbox. Raises OSError for one that cannot be made."""
-    for folder in (config.data_dir, config.hub, config.datasets, *_inboxes(config)):
+    """Every folder of ours but the hub, so every inbox. Raises OSError for one that cannot be made."""
+    for folder in (config.data_dir, config.datasets, *_inboxes(config)):
         folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -204,6 +204,7 @@ async def _open(house: House, feed: Feed, tasks: asyncio.TaskGroup, announce: Ca
     lookups = Lookups(house, reclassifier.refine)
     lanes = Lanes(house, feed, _work(house, blobs, performer, reclassifier, lookups, running.texts))
     house.store.on_jobs = lanes.wake
+    house.on_hub = projection.ask
     recovery = Recovery(house, performer)
     await _recover(house, recovery)
     captioning = running.captioning = Captioning(house, lanes, cards=await asyncio.to_thread(cards))
@@ -294,6 +295,7 @@ async def _recover(house: House, recovery: Recovery) -> None:
     """What a crash left is finished before anything new begins."""
     await _remember_watches(house, house.config)
     await _forget_watches(house)
+    await hub.find(house)
     mended = await recovery.start()
     back = await house.store.write(jobs.void_leases)
     if mended or back:

@@ -27,6 +27,7 @@ from ..store.history import Happening, tell
 from ..store.jobs import NewJob
 from ..store.rows import ModelRow
 from ..store.store import Entry
+from . import hub
 from .header_worker import identify
 from .house import House
 
@@ -48,9 +49,11 @@ class Blobs:
         """Look at the blobs of these models, and record, tell and queue what follows."""
         house = self._house
         rows = await house.store.read(blobs.blobs, sha256s)
-        if not rows or not await asyncio.to_thread(house.config.hub.is_dir):  # the hub's disk is away: nothing can be said
+        if not rows:
             return
         seen = await asyncio.to_thread(lambda: [hands.fingerprint(row.blob) for row in rows])
+        if None in seen and await hub.away(house):  # asked behind the looks: nothing can be said of what they did not find
+            return
         fresh: dict[str, Stamp] = {}
         changed: list[BlobRow] = []
         gone: list[BlobRow] = []
@@ -110,9 +113,13 @@ class Blobs:
     # ------------------------------------------------------------ taking in anew
 
     async def readopt(self, job: Job, tick: Tick) -> None:
-        """Hash a changed blob, and keep its bytes under what they are now. The job is finished, or waits until nobody writes."""
+        """Hash a changed blob, and keep its bytes under what they are now. The job is finished, or waits until nobody writes.
+
+        Raises NoRoom while the hub is away.
+        """
         house = self._house
         old = str(job.payload["blob"])
+        await hub.need(house)
         row = await house.store.read(models.get, old)
         left = None if row is None else await asyncio.to_thread(hands.fingerprint, row.blob)
         if row is None or left is None:

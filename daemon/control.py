@@ -68,6 +68,8 @@ class Control:
     def _troubles(self) -> Iterator[str]:
         if self._house.store.db.full:
             yield f"{self._house.config.data_dir} has no room: nothing more is recorded until it has"
+        if self._house.hub_away:
+            yield f"{self._house.hub_away}: nothing is stored or linked until it is back (`dropdock doctor` says what to do)"
         if self._house.waiting:
             yield f"{len(self._house.waiting)} things that were begun wait for a disk that is away"
 

@@ -22,7 +22,9 @@ from ..rules.ignores import Ignores
 from ..rules.measures import show_size
 from ..rules.terms import Mode
 from ..store.database import migrations
-from . import instance
+from ..store.history import compared
+from ..store.hub import expected
+from . import hub, instance
 from .app_folders import recognise
 from .config import Config
 from .explaining import DATABASE, open_memory
@@ -123,12 +125,19 @@ def _roots(config: Config) -> dict[str, Path]:
 
 
 def _folders(config: Config, machine: Machine) -> Iterator[Finding]:
-    """Every folder can be read, and written where we write."""
+    """Every folder can be read, and written where we write; what was there before is there."""
     libraries = {f"watch {w.name}" for w in config.watches if w.mode is Mode.LIBRARY}
+    when = "next" if (config.data_dir / DATABASE).exists() else "first"
     for name, path in _roots(config).items():
         here = next(p for p in (path, *path.parents) if p.exists())
-        if here != path and name in libraries:
+        if name == "hub" and (why := hub.absent(path)) and _remembers(config, expected, path):
+            yield Finding("folders", Level.FAIL, why, hub.mend(path))
+        elif here != path and name in libraries:
             yield Finding("folders", Level.WARN, f"{name}: {path} is not there", "mount it, or take the watch out")
+        elif here != path and _remembers(config, compared, path):
+            yield Finding(
+                "folders", Level.WARN, f"{name}: {path} is not there any more", f"mount its disk, or make it: mkdir -p {path}"
+            )
         elif not here.is_dir():
             yield Finding("folders", Level.FAIL, f"{name}: {here} is no folder", "name another one")
         elif not os.access(here, os.R_OK | os.X_OK):
@@ -137,8 +146,21 @@ def _folders(config: Config, machine: Machine) -> Iterator[Finding]:
             level = Level.WARN if name in libraries else Level.FAIL
             yield Finding("folders", level, f"{name}: {here} cannot be written", f"chmod u+w {here}, or run as its owner")
         else:
-            yield Finding("folders", Level.OK, f"{name}: {path}" + ("" if here == path else " (made at the first start)"))
+            yield Finding("folders", Level.OK, f"{name}: {path}" + ("" if here == path else f" (made at the {when} start)"))
     yield from _private(config.data_dir)
+
+
+def _remembers(config: Config, ask: Callable[[sqlite3.Connection, Path], bool], path: Path) -> bool:
+    """What the store says of a folder; False where it cannot be asked, which is a finding of its own."""
+    memory = open_memory(config.data_dir / DATABASE)
+    if memory is None:
+        return False
+    try:
+        return ask(memory, path)
+    except sqlite3.Error:
+        return False
+    finally:
+        memory.close()
 
 
 def _private(data_dir: Path) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from ..handlers.task import Failure
 from ..rules.terms import Hashes, Job, Lane
 from ..store import hashes, jobs, models
 from ..store.jobs import NewJob
+from . import hub
 from .house import House
 
 VERB = "hashes"
@@ -44,11 +45,13 @@ class HashOrders:
         return job
 
     async def perform(self, job: Job, tick: Tick) -> None:
-        """Read the file. Raises Failure when it is gone, or is another content by now."""
+        """Read the file. Raises Failure when it is gone, or is another content by now, NoRoom while the hub is away."""
         store, sha256 = self._house.store, str(job.payload[VERB])
         row = await store.read(models.get, sha256)
         if row is None:
             raise Failure("the model is no longer kept")
+        if row.in_hub:
+            await hub.need(self._house)
         size = max(1, row.size)
         try:
             found = await asyncio.to_thread(hands.read_hashes, row.blob, hands.KINDS, lambda n: tick(min(1.0, n / size)))

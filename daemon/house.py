@@ -25,6 +25,8 @@ class House:
     mine: set[Path] = field(default_factory=set)
     stopping: bool = False
     waiting: set[int] = field(default_factory=set)  # intents of a process that died whose disk is away
+    hub_away: str = ""  # why the hub was away when it was last looked at; ask hub.py, which looks
+    on_hub: Callable[[], None] = lambda: None  # hears that the hub is back
     _count: itertools.count[int] = field(default_factory=itertools.count)
 
     @property

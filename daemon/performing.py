@@ -44,6 +44,7 @@ from ..store import codec, datasets, files, history
 from ..store.jobs import NewJob
 from ..store.rows import FileRow
 from ..store.store import Entry
+from . import hub
 from .blobs import kept_blob
 from .chain import Chain
 from .conveyor import as_data, as_list, lane_of
@@ -53,6 +54,8 @@ from .marking import marked
 from .reclassifying import keep_headers
 
 TAKEN_TRIES = 5  # times that another name is looked for when somebody takes ours first
+_NEEDS_HUB = ("store", "adopt", "deploy")
+_NEEDS_NO_FILE = ("tag", "hold", "track")
 _log = structlog.get_logger()
 
 
@@ -177,6 +180,8 @@ class Performer:
         self, job: Job, step: int, action: Action, rows: Sequence[FileRow], digests: Digests | None, tick: Callable[[float], None]
     ) -> tuple[Prepared, int | None]:
         house = self._house
+        if action.verb in _NEEDS_HUB or (rows[0].end == End.HUB and action.verb not in _NEEDS_NO_FILE):
+            await hub.need(house)
         for attempt in range(TAKEN_TRIES):
             task = await self._task(action, rows, digests)
             if action.verb == "track":

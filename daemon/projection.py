@@ -1,8 +1,9 @@
 """The projection: wanted links minus found links, made so. Of the models that changed at once, of all of them now and then.
 
 What must hold: a link is recorded as ours before it is made, so that a crash leaves none that we do not own; running it twice changes
-nothing; what stands in the way is recorded as a conflict and never touched; one changed model costs the same whether there are a hundred
-or a hundred thousand others: only its own places are looked at, and the names of others are asked of an index.
+nothing; while the hub is away no link is made or removed; what stands in the way is recorded as a conflict and never touched; one changed
+model costs the same whether there are a hundred or a hundred thousand others: only its own places are looked at, and the names of others
+are asked of an index.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from ..store import blobs, links
 from ..store.history import tell
 from ..store.links import Stock
 from ..store.rows import LinkRow
+from . import hub
 from .house import House
 from .link_rows import Ledger, deployable, link_of, made_of
 
@@ -98,11 +100,15 @@ class Projection:
             await self.project_some(changed)
 
     async def project_some(self, sha256s: Collection[str]) -> None:
-        """Make the links of some models what they should be."""
+        """Make the links of some models what they should be. While the hub is away they stay as they are; its return asks for all."""
+        if await hub.away(self._house):
+            return
         if self.check is not None:
             await self.check(sha256s)
         looked = await self.look(sha256s)
         plan = looked.plan
+        if await hub.away(self._house):  # it went while we looked
+            return
         await asyncio.to_thread(self._sweep, looked)
         ledger = Ledger(looked.stock.links, looked.aims)
         fresh = [ledger.coming(create.link) for create in plan.create]

@@ -18,6 +18,7 @@ from ..rules.terms import Action, Job, Prepared
 from ..store import codec, files, history, jobs
 from ..store.rows import JournalRow
 from ..store.store import Entry
+from . import hub
 from .chain import Chain
 from .house import House
 from .marking import STAGING
@@ -63,6 +64,8 @@ class Recovery:
         prepared = codec.loads(Prepared, row.prepared)
         job = await store.read(jobs.get, row.job_id) if row.job_id is not None else None
         try:
+            if why := await hub.undecided(self._house, prepared.moves):
+                raise disk.Away(self._house.config.hub, why)
             await asyncio.to_thread(disk.carry_out, prepared.moves, True)
         except disk.Away as error:
             if row.id not in self._house.waiting:

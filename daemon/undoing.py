@@ -18,6 +18,7 @@ from ..rules.terms import Back, Mode, Move, Outcome, Prepared, Status, TakenBack
 from ..store import datasets, deeds, files, history, links
 from ..store.rows import AsideRow, DeedRow, Switched
 from ..store.store import Entry
+from . import hub
 from .house import House
 from .performing import Performer
 from .projection import Projection
@@ -89,6 +90,8 @@ class Undoer:
     async def _allowed(self, row: DeedRow) -> None:
         if row.undone is not None:
             raise Impossible(f"it was undone already, by line {row.undone}")
+        if any(self._in_hub(path) for move in row.moves for path in (move.src, move.dst)):
+            await self._hub_is_there()
         if row.deed is None:
             raise Impossible(_NEVER.get(row.verb, "nothing was kept of it that could be taken back"))
         if row.file_id is not None and await self._house.store.read(deeds.busy, row.file_id):
@@ -100,6 +103,13 @@ class Undoer:
         for sha256, _ in row.deed.models:
             for other in await self._house.store.read(deeds.counting_on, row, sha256):
                 raise Impossible(f"a later action depends on it: undo {other.id} ({other.verb} of {other.path}) first")
+
+    def _in_hub(self, path: Path) -> bool:
+        return self._house.config.hub in path.parents
+
+    async def _hub_is_there(self) -> None:
+        if why := await hub.away(self._house):
+            raise Impossible(why)
 
     async def _take_back(self, row: DeedRow) -> Answer:
         assert row.deed is not None
@@ -174,6 +184,8 @@ class Undoer:
         store = self._house.store
         if row.state != "kept":
             raise Impossible(f"it was {row.state} already")
+        if self._in_hub(row.path):
+            await self._hub_is_there()
         unit = [row, *await store.read(deeds.beside, row)]
         archive = await store.read(files.at, row.original.parent)  # a broken picture's "folder" is the archive that it came in
         way = await asyncio.to_thread(_restoring, unit, archive is not None)

@@ -16,6 +16,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from ..handlers import disk
 from ..store import history, jobs
 from ..store.rows import AsideRow
+from . import hub
 from .house import House
 from .intake import Intake
 from .lanes import Lanes
@@ -25,6 +26,7 @@ from .recovery import Recovery
 LEASES = 45  # seconds between two renewals
 AUDIT = 900  # seconds between two looks at all links
 EARS = 60  # seconds between two questions to each watch whether it hears
+HUB = 30  # seconds between two looks whether the hub is there
 RETENTION = 3600  # seconds between two looks at what may go from trash and quarantine
 JOBS_KEPT = 7 * 86_400.0  # seconds that done jobs are listed
 _log = structlog.get_logger()
@@ -48,6 +50,7 @@ class Upkeep:
             (self._leases, LEASES),
             (self._intake.listen, EARS),
             (self._audit, AUDIT),
+            (self._hub, HUB),
             (self._retention, RETENTION),
         ):
             self._clock.add_job(work, IntervalTrigger(seconds=seconds, timezone=UTC))
@@ -79,6 +82,9 @@ class Upkeep:
     async def _audit(self) -> None:
         self._projection.ask()
 
+    async def _hub(self) -> None:
+        await hub.away(self._house)
+
     async def _leases(self) -> None:
         store = self._house.store
         if self._house.waiting:
@@ -92,7 +98,10 @@ class Upkeep:
     async def _retention(self) -> None:
         """Let go what was kept long enough, and forget jobs that ended long ago."""
         store = self._house.store
-        for row in await store.read(history.kept_aside, None, store.now()):
+        due = await store.read(history.kept_aside, None, store.now())
+        if any(self._house.config.hub in row.path.parents for row in due) and await hub.away(self._house):
+            due = [row for row in due if self._house.config.hub not in row.path.parents]  # they lie there still when it is back
+        for row in due:
             try:
                 await asyncio.to_thread(_expire, row)
             except (OSError, ValueError) as error:  # one thing that cannot go must not keep all the others

@@ -158,6 +158,12 @@ def watch_root(c: sqlite3.Connection, name: str) -> tuple[int, int] | None:
     return (row[0], row[1]) if row else None
 
 
+def compared(c: sqlite3.Connection, root: Path) -> bool:
+    """Whether a watched folder was there at some comparison."""
+    found = c.execute("SELECT 1 FROM watches WHERE path=? AND root_ino IS NOT NULL", (to_db(root),))
+    return found.fetchone() is not None
+
+
 def pause_watch(c: sqlite3.Connection, name: str, paused: bool) -> bool:
     """Pause or resume a watch; False when there is none of that name."""
     return c.execute("UPDATE watches SET paused=? WHERE name=?", (int(paused), name)).rowcount == 1

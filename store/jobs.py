@@ -121,6 +121,11 @@ def defer(c: sqlite3.Connection, job_id: int, owner: str, why: str, until: float
     )
 
 
+def hurry(c: sqlite3.Connection, why: str, now: float) -> None:
+    """Jobs that were put off for a reason that begins so are due now."""
+    c.execute("UPDATE jobs SET run_at=?1 WHERE state='queued' AND run_at>?1 AND substr(error, 1, length(?2))=?2", (now, why))
+
+
 def release(c: sqlite3.Connection, job_id: int, owner: str) -> None:
     """Put a claimed job back as if it had not been claimed (a stopping daemon, a batch mate's crash)."""
     c.execute(

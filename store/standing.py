@@ -1,8 +1,8 @@
 """Standing: whether what a model's record tells of is still there. A record outlives its file, for its file may come back.
 
-What must hold: a content of the hub is as the last look at its blob found it; a content that is only tracked is there while any file that
-lies under a watch has it, away while every such file is on a disk that is not there, and gone with the last of them. The list, its count
-and the page of one model all ask here, so that they never disagree.
+What must hold: a content of the hub is as the last look at its blob found it, or away with the whole hub; a content that is only tracked is
+there while any file that lies under a watch has it, away while every such file is on a disk that is not there, and gone with the last of
+them. The list, its count and the page of one model all ask here, so that they never disagree.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from . import hub
 from .codec import path_of
 
 
@@ -53,10 +54,16 @@ def standings(c: sqlite3.Connection, sha256s: Collection[str]) -> dict[str, Stan
         "SELECT sha256, in_hub, folder, blob, blob_state FROM models WHERE sha256 IN (SELECT value FROM json_each(?))",
         (json.dumps(sorted(sha256s)),),
     ).fetchall()
+    away = bool(hub.away(c))
     return {
-        sha256: Standing(State(state), path_of(blob)) if in_hub else _tracked(c, sha256, bool(folder), path_of(blob))
+        sha256: _kept(State(state), path_of(blob), away) if in_hub else _tracked(c, sha256, bool(folder), path_of(blob))
         for sha256, in_hub, folder, blob, state in rows
     }
+
+
+def _kept(state: State, blob: Path, away: bool) -> Standing:
+    """Of a content that is in the hub: while that is away nothing new is known of what was there."""
+    return Standing(State.AWAY if away and state in (State.OK, State.CHANGED) else state, blob)
 
 
 def _tracked(c: sqlite3.Connection, sha256: str, folder: bool, blob: Path) -> Standing:
