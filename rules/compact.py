@@ -94,7 +94,9 @@ def pack(compact: Compact) -> bytes | None:
         "classes": list(h.classes),
         "top": list(h.top),
         "missing": list(compact.missing),
-        "folder": None if f is None else [f.kind, f.class_name, [w.as_posix() for w in f.weights], list(f.missing), f.size],
+        "folder": None
+        if f is None
+        else [f.kind, f.class_name, [w.as_posix() for w in f.weights], list(f.missing), f.size, list(f.empty)],
     }
     plain = json.dumps(whole, separators=(",", ":")).encode()  # lone surrogates of a pickle's names stay escaped
     if len(plain) > MAX_PLAIN:
@@ -135,7 +137,8 @@ def _compact(whole: Mapping[str, object], said: tuple[Evidence, ...]) -> Compact
 
 def _folder(row: list[object]) -> ModelFolder:
     weights = tuple(Path(str(w)) for w in _list(row[2]))
-    return ModelFolder(str(row[0]), str(row[1]), weights, tuple(map(str, _list(row[3]))), _whole(row[4]))
+    empty = tuple(map(str, _list(row[5]))) if len(row) > 5 else ()  # older rows do not tell
+    return ModelFolder(str(row[0]), str(row[1]), weights, tuple(map(str, _list(row[3]))), _whole(row[4]), empty)
 
 
 def _tensor(row: object) -> tuple[str, Tensor]:

@@ -15,7 +15,7 @@ from .classify import Classified, classify
 from .header import Damaged, Header, Tensor
 from .readers import gguf, images, safetensors, torchfile
 from .readers.archives import ARCHIVE_SUFFIXES, list_archive
-from .readers.folders import ModelFolder, is_model_folder, missing_siblings, read_folder
+from .readers.folders import LFS, ModelFolder, folder_size, is_model_folder, missing_siblings, read_folder
 from .readers.sidecars import evidence_beside
 from .readers.text import CAPTION_SUFFIXES, MAX_CAPTION, caption_text
 from .readers.zipdir import read_directory
@@ -27,7 +27,6 @@ PICKLED = MAYBE_PICKLE - {".safetensors", ".sft", ".gguf"}
 STRICT_IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif"})
 STRICT_ARCHIVES = ARCHIVE_SUFFIXES - {".gz", ".bz2", ".xz", ".7z", ".rar"}
 PICKLE_STARTS = (b"c", b"(", b"}", b"]", b"i", b"\x80")  # the first opcodes of a pickle of any protocol
-LFS = b"version https://git-lfs"
 
 
 def identify(path: Path, companions: tuple[Path, ...] = ()) -> Facts:
@@ -182,17 +181,26 @@ def _what_it_is(head: bytes, size: int, reason: str, wanted: str) -> Damaged:
 
 
 def _meant_as_model(path: Path, size: int, head: bytes, outside: tuple[Evidence, ...]) -> Facts:
-    """The name says model and the magic does not: an old pickle without a header byte, or something broken."""
+    """The name says model and the magic does not."""
+    suffix = path.suffix.lower()
+    found = _without_magic(path, size, head)
+    if isinstance(found, Header):
+        return _model(path, size, found, outside)
+    container = {".gguf": "gguf", ".safetensors": "safetensors", ".sft": "safetensors"}.get(suffix, "torch-zip")
+    return _invalid(path, Kind.MODEL, size, found, ModelFacts(container))
+
+
+def _without_magic(path: Path, size: int, head: bytes) -> Header | Damaged:
+    """What is called a model and begins as none: an old pickle without a header byte, or something broken."""
     suffix = path.suffix.lower()
     damage = _what_it_is(head, size, "not-a-model", "a model")
     if suffix not in (".safetensors", ".sft", ".gguf") and head[:1] in PICKLE_STARTS:
         found = torchfile.read_legacy(path)
         if isinstance(found, Header):
-            return _model(path, size, found, outside)
+            return found
     if suffix in (".safetensors", ".sft") and damage.reason == "not-a-model" and 0 < size < 10:
         damage = Damaged("truncated-header", f"the file ends after {size} bytes, inside its header")
-    container = {".gguf": "gguf", ".safetensors": "safetensors", ".sft": "safetensors"}.get(suffix, "torch-zip")
-    return _invalid(path, Kind.MODEL, size, damage, ModelFacts(container))
+    return damage
 
 
 # ---------------------------------------------------------------- models
@@ -260,7 +268,7 @@ def _identify_folder(path: Path) -> Facts:
     if found is None:
         return Facts(path, Kind.OTHER, 0, folder=True)
     if isinstance(found, Damaged):
-        return replace(_invalid(path, Kind.MODEL, 0, found, ModelFacts("diffusers")), folder=True)
+        return replace(_invalid(path, Kind.MODEL, folder_size(path), found, ModelFacts("diffusers")), folder=True)
     folder, merged = found
     if isinstance(merged, Damaged):
         return replace(_invalid(path, Kind.MODEL, folder.size, merged, ModelFacts("diffusers")), folder=True)
@@ -282,11 +290,9 @@ def folder_facts(path: Path, folder: ModelFolder, merged: Header) -> Facts:
     if folder.kind == "pipeline":
         found = _as_pipeline(found, folder)
     condition, reason, text = _condition(merged, found)
-    if folder.missing:
-        condition, reason = Condition.INCOMPLETE, "missing-shards"
-        text = f"{len(folder.missing)} parts are missing, the first {folder.missing[0]}"
-    elif not folder.weights and folder.kind != "pipeline":
-        condition, reason, text = Condition.INCOMPLETE, "no-weights", "the folder has a config and no weights"
+    lacks = _lacking(folder) if condition in (Condition.OK, Condition.UNKNOWN) else None
+    if lacks is not None:
+        condition, (reason, text) = Condition.INCOMPLETE, lacks
     evidence = found.evidence + ((Evidence("structure", f"condition={condition}", 1.0, text),) if text else ())
     return Facts(
         path,
@@ -301,6 +307,17 @@ def folder_facts(path: Path, folder: ModelFolder, merged: Header) -> Facts:
     )
 
 
+def _lacking(folder: ModelFolder) -> tuple[str, str] | None:
+    """What a folder lacks that says of itself what belongs in it: the reason and a sentence. None: nothing."""
+    if folder.missing:
+        return "missing-shards", f"{len(folder.missing)} parts are missing, the first {folder.missing[0]}"
+    if "." in folder.empty or (folder.kind != "pipeline" and not folder.weights):
+        return "no-weights", "the folder has a config and no weights"
+    if folder.empty:
+        return "no-weights", f"{', '.join(folder.empty)}: the folder is there and its weights are not"
+    return None
+
+
 def _merge(folder: ModelFolder) -> Header | Damaged:
     """The headers of all shards as one. Damage in one is damage of the whole."""
     tensors: dict[str, Tensor] = {}
@@ -309,7 +326,12 @@ def _merge(folder: ModelFolder) -> Header | Damaged:
     for path in folder.weights:
         with path.open("rb") as file:
             head = file.read(512)
-        found = torchfile.read_zip(path) if head[:2] == b"PK" else _read_model(path, head)
+        if head[:2] == b"PK":
+            found = torchfile.read_zip(path)
+        elif safetensors.announced(head) or _is_model(head, path):
+            found = _read_model(path, head)
+        else:
+            found = _without_magic(path, path.stat().st_size, head)
         if isinstance(found, Damaged):
             return Damaged(found.reason, f"{path.name}: {found.text}")
         if first is None or found.trust is not Condition.OK:

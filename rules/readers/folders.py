@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import orjson
@@ -20,7 +21,22 @@ MAX_CONFIG = 4 << 20
 MAX_INDEX = 32 << 20
 MAX_FILES = 20_000
 MAX_SHARDS = 512
+LFS = b"version https://git-lfs"  # how the text begins that stands for a file which git has not fetched
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".sft")
+HEAVY = (
+    *WEIGHTS,
+    ".onnx",
+    ".msgpack",
+    ".h5",
+    ".xml",
+    ".pb",
+    ".tflite",
+    ".pkl",
+    ".npz",
+    ".pte",
+    ".engine",
+    ".plan",
+)  # not all are read
 MAIN_PARTS = ("transformer", "unet", "prior", "decoder", "transformer_2", "model")  # what names a pipeline's family
 _NO_WEIGHTS = re.compile(r"Tokenizer|Scheduler|Extractor|Processor|Checker|Template")  # parts that are settings, not tensors
 _SHARD = re.compile(r"^(.*)-(\d{5})-of-(\d{5})\.(safetensors|bin|gguf)$")
@@ -35,6 +51,7 @@ class ModelFolder:
     weights: tuple[Path, ...]
     missing: tuple[str, ...]
     size: int
+    empty: tuple[str, ...] = ()  # a pipeline's parts that are there without weights; "." where nothing in it has any
 
 
 def read_json(path: Path, limit: int = MAX_CONFIG) -> dict[str, object] | None:
@@ -109,7 +126,7 @@ def _pipeline(path: Path, size: int) -> ModelFolder | Damaged:
         return Damaged("bad-index", "model_index.json is no JSON object")
     parts = [k for k, v in index.items() if isinstance(v, list) and len(v) == 2 and all(isinstance(x, str) for x in v)]
     parts = [p for p in parts if not _NO_WEIGHTS.search(str(index[p]))]
-    missing: list[str] = []
+    missing, empty = list[str](), list[str]()
     weights: tuple[Path, ...] = ()
     for part in parts:
         if not _plain(part):
@@ -121,13 +138,45 @@ def _pipeline(path: Path, size: int) -> ModelFolder | Damaged:
         if isinstance(found, Damaged):
             return found
         missing += [f"{part}/{name}" for name in found[1]]
+        if not any(found) and _without_weights(path / part):
+            empty.append(part)
         if part in MAIN_PARTS and (not weights or MAIN_PARTS.index(part) < MAIN_PARTS.index(weights[0].parent.name)):
             weights = found[0] or weights
-    return ModelFolder("pipeline", _class_of(index), weights, tuple(missing), size)
+    if not any(_heavy(path)):
+        empty = ["."]
+    return ModelFolder("pipeline", _class_of(index), weights, tuple(missing), size, tuple(empty))
+
+
+def _heavy(path: Path) -> Iterator[str]:
+    """The files below a folder that hold weights, of any program's format; a bounded number is looked at."""
+    names = (name for _, _, files in os.walk(path) for name in files)
+    return (name for name in islice(names, MAX_FILES) if name.endswith(HEAVY) and not name.startswith("."))
+
+
+def _without_weights(part: Path) -> bool:
+    """Does a part lack its weights? Only one that is bare, or has a model's config, surely should have some."""
+    names = {name for name in _names(part) if not name.startswith(".")}
+    return (not names or "config.json" in names) and not any(_heavy(part))
 
 
 def _weights(path: Path, names: set[str]) -> tuple[tuple[Path, ...], tuple[str, ...]] | Damaged:
     """The weight files of one folder, one precision of them, and the shards that are missing."""
+    found = _listed(path, names)
+    if isinstance(found, Damaged):
+        return found
+    pointer = next(filter(_is_pointer, found[0]), None)
+    return found if pointer is None else Damaged("lfs-pointer", f"{path.name}/{pointer.name} is a Git LFS pointer, not the file")
+
+
+def _is_pointer(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(LFS)) == LFS
+    except OSError:
+        return False
+
+
+def _listed(path: Path, names: set[str]) -> tuple[tuple[Path, ...], tuple[str, ...]] | Damaged:
     for index in sorted(n for n in names if n.endswith(".index.json")):
         mapping = (read_json(path / index, MAX_INDEX) or {}).get("weight_map")
         if not isinstance(mapping, dict):

@@ -67,6 +67,20 @@ def test_what_stands_beside_the_file_is_kept_too(tmp_path):
     assert read_compact_of_nothing(tmp_path)
 
 
+def test_a_folder_without_weights_is_remembered_so(tmp_path):
+    """Which parts have no weights is told from memory; what was kept before that was asked is whole, as it was."""
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "model_index.json").write_text(
+        json.dumps({"_class_name": "StableDiffusionXLPipeline", "unet": ["diffusers", "U"]})
+    )
+    compact = read_compact(tmp_path)
+    packed = pack(compact)
+    assert identity(facts_of(unpack(packed), tmp_path)) == identity(identify(tmp_path))
+    old = json.loads(zlib.decompress(packed))
+    old["folder"].pop()
+    assert facts_of(unpack(zlib.compress(json.dumps(old).encode())), tmp_path).condition is Condition.OK
+
+
 def read_compact_of_nothing(folder: Path) -> bool:
     (folder / "cat.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (folder / "plain").mkdir()

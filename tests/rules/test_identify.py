@@ -159,6 +159,78 @@ def test_a_folder_is_one_model_or_none(tmp_path: Path) -> None:
     assert facts.size == weights.stat().st_size + 2
 
 
+UNET = ["diffusers", "UNet2DConditionModel"]
+XL = {"_class_name": "StableDiffusionXLPipeline"}
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"ab" * 32 + b"\nsize 5135149760\n"
+
+
+@pytest.mark.parametrize(
+    ("index", "files", "says"),
+    [
+        ({**XL, "unet": UNET}, ["unet/config.json"], "the folder has a config and no weights"),
+        ({**XL, "unet": UNET}, [], "the folder has a config and no weights"),
+        (XL, [], "the folder has a config and no weights"),
+        (
+            {**XL, "unet": UNET, "vae": ["diffusers", "AutoencoderKL"]},
+            ["unet/x.safetensors", "vae/config.json"],
+            "vae: the folder is there and its weights are not",
+        ),
+    ],
+)
+def test_a_pipeline_without_weights_is_incomplete(tmp_path: Path, index: object, files: list[str], says: str) -> None:
+    """What model_index.json names must have weights; the part that has none is named."""
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_safetensors(tmp_path / name, LORA) if name.endswith("safetensors") else (tmp_path / name).write_text("{}")
+    facts = identify(tmp_path)
+    assert (facts.condition, facts.reason, facts.evidence[-1].text) == (Condition.INCOMPLETE, "no-weights", says)
+
+
+def test_a_pipeline_whose_parts_have_their_weights_is_whole(tmp_path: Path) -> None:
+    """Settings need no weights, nor does what is named and not used; weights that another program reads are weights."""
+    index = {
+        **XL,
+        "unet": UNET,
+        "text_encoder": ["diffusers", "OnnxRuntimeModel"],
+        "feature_extractor": [None, None],
+        "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+        "scheduler": ["diffusers", "EulerDiscreteScheduler"],
+        "guider": ["diffusers", "ClassifierFreeGuidance"],
+    }
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    for name in ("unet/x.fp16.safetensors", "text_encoder/model.onnx", "guider/guider_config.json"):
+        (tmp_path / name).parent.mkdir()
+        write_safetensors(tmp_path / name, LORA)
+    assert identify(tmp_path).condition is Condition.OK
+
+
+@pytest.mark.parametrize("name", ["unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.bin"])
+def test_a_pointer_in_a_folder_is_told_as_one(tmp_path: Path, name: str) -> None:
+    """Weights that git has not fetched have the reason of a single file that was not."""
+    index = {**XL, "unet": UNET, "vae": ["diffusers", "AutoencoderKL"]}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    for part in ("unet", "vae"):
+        (tmp_path / part).mkdir()
+        write_safetensors(tmp_path / part / "diffusion_pytorch_model.safetensors", LORA)
+    (tmp_path / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+    write_torch_zip(tmp_path / "vae" / "diffusion_pytorch_model.bin", stubs(LORA))
+    assert identify(tmp_path).condition is Condition.OK
+    (tmp_path / name).write_bytes(POINTER)
+    facts = identify(tmp_path)
+    assert (facts.condition, facts.reason) == (Condition.INVALID, "lfs-pointer")
+    assert facts.evidence[-1].text == f"{name} is a Git LFS pointer, not the file" and facts.size > 0
+
+
+def test_a_web_page_in_a_folder_is_told_as_one(tmp_path: Path) -> None:
+    """A part whose download went wrong has the reason of a single file, not that of a header."""
+    (tmp_path / "model_index.json").write_text(json.dumps({**XL, "unet": UNET}))
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "x.safetensors").write_text("<!DOCTYPE html><html>login</html>")
+    assert (identify(tmp_path).condition, identify(tmp_path).reason) == (Condition.INVALID, "not-a-model")
+
+
 def test_civitais_answer_beside_the_file(tmp_path: Path) -> None:
     """A .civitai.info that came with the file adds its evidence, and loses against the tensors."""
     path = write_safetensors(tmp_path / "x.safetensors", LORA)
