@@ -126,12 +126,17 @@ def _structure(header: Header) -> _Structure:
     # a diffusion model, or a file of a LoRA trainer's names alone, is none of these, and asking would cost as much as all the rest
     if parts.diffusion is None and ("lora_controlnet" in parts.whole.exact or not named_as_lora(parts.whole.exact)):
         beside = _best(ask("other", parts.whole)) or _first(ask("other", v) for v in without_prefix(parts.whole))
+    elif parts.control is not None:  # a controlnet may come with the whole model that it was trained on
+        beside = _best(ask("other", parts.control))
     if beside:
         return _Structure(beside.signature.type, beside, roles=beside.roles)
     lora = read_layers(parts.whole)
     if lora:
         return _lora(lora, find("lora", Asked(lora.index, parts.whole, header.metadata)))
-    return _model(parts, ask)
+    found = _model(parts, ask)
+    if parts.control is not None and found.match is not None:  # no controlnet that we know: the whole is a relative
+        return replace(found, match=replace(found.match, strength=min(found.match.strength, LIKELY)))
+    return found
 
 
 def _shard(header: Header) -> _Structure | None:
@@ -215,7 +220,9 @@ def _say_structure(structure: _Structure, header: Header, found: _Findings) -> N
             text = f"the layers fit {' and '.join(bases)}; the tensors cannot tell which"
             found.evidence.extend(Evidence("structure", f"looks-like={b}", 0.5, text) for b in bases)
     for base in dict.fromkeys(b for m in structure.relatives for b in _base_named(m, header)):
-        text = f"some key names are those of {base}, but the widths are not: a relative, or a family not known yet"
+        text = (
+            f"some key names are those of {base}, but the widths or other modules are not: a relative, or a family not known yet"
+        )
         found.evidence.append(Evidence("structure", f"looks-like={base}", 0.5, text))
     if structure.type == "checkpoint" and not match:
         found.evidence.append(Evidence("structure", "type=checkpoint", LIKELY, "it holds a diffusion model and other parts"))

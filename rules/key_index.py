@@ -40,6 +40,7 @@ WEAK = ("_orig_mod.", "module.", "model.model.", "diffusion_model.", "transforme
         "first_stage_model.", "control_model.", "adapter.", "text_model.", "language_model.", "ema_model.", "generator.",
         "state_dict.", "model_state_dict.", "state_dict_ema.", "params_ema.", "params.", "ema.",
         "generator_ema.", "dit.")  # fmt: skip
+CONTROL = "control_model."
 # tensors that quantisation puts beside the weights
 _SIDE = (
     ".scale_weight", ".scale_input", ".weight_scale", ".weight_scale_2", ".input_scale", ".comfy_quant", ".absmax",
@@ -224,6 +225,7 @@ class Parts:
     diffusion: KeyIndex | None
     others: int  # keys of the other named parts
     carried: tuple[str, ...]  # the prefixes that keys of the named parts have
+    control: KeyIndex | None = None  # the controlnet beside a diffusion model
 
     @property
     def rest(self) -> KeyIndex:
@@ -247,7 +249,8 @@ def split(tensors: Mapping[str, Tensor]) -> Parts:
             others += len(found)
         elif isinstance(found, Under) and len(found):
             diffusion = found
-    return Parts(whole, diffusion, others, tuple(carried))
+    control = Under(whole, CONTROL) if diffusion is not None and bare(CONTROL).partition(".")[0] in starts else ()
+    return Parts(whole, diffusion, others, tuple(carried), control if isinstance(control, Under) and len(control) else None)
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> KeyIndex:

@@ -7,6 +7,8 @@ tables/signatures*.yaml; adding one needs no code. Asking is pure.
 A row has `all` (each line holds; a list inside means one of them), `none` (none holds), `shape` (as all, but it decides
 between 0.5 and 0.75; where no size is known yet, 0.75 is all there is) and `count` (block counts, between 0.75 and
 0.97). `unsure: true` keeps a row at 0.75. The lines are those of predicates.py.
+`only` closes the family's vocabulary: `tops` are the modules that its keys begin with, `words` all modules on the way. A weight of any
+other module is a relative's, and the file then only looks like the family.
 `each: true`: of the alternatives of `shape`, each whose key is there must fit, not only one of them.
 """
 
@@ -20,7 +22,7 @@ from pathlib import Path
 
 import yaml
 
-from .key_index import KeyIndex
+from .key_index import KeyIndex, bare
 from .predicates import AnyOf, Asked, Clause, TableError, any_of, clause, holds
 
 TABLES = Path(__file__).parent / "tables"
@@ -34,6 +36,23 @@ class Variant:
     name: str
     all: Clause
     none: AnyOf
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What a family's modules are called (bare, as `key_index.bare` has it). Empty: they may be called anything."""
+
+    tops: frozenset[str]
+    words: frozenset[str]
+
+    def knows(self, index: KeyIndex) -> bool:
+        """Is every weight of these keys in a module that the family has? Scalars, vectors and what a LoRA left behind are no matter."""
+        for short in index.groups():
+            *path, _ = short.split(".")
+            fits = not path or ((not self.tops or path[0] in self.tops) and (not self.words or self.words.issuperset(path)))
+            if not fits and "lora" not in short and any(len(index.shape(name)) > 1 for name in index.names(short)):
+                return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +73,7 @@ class Signature:
     roles: tuple[str, ...]
     role_when: tuple[tuple[str, Clause], ...]
     text: str
+    only: Vocabulary | None  # what its modules are called; None: further ones are no matter
     unsure: bool  # a relative has the same tensors, so the match is LIKELY at best
 
 
@@ -87,6 +107,7 @@ _KEYS = {
     "text",
     "unsure",
     "each",
+    "only",
 }
 
 
@@ -113,8 +134,17 @@ def _signature(row: Mapping[str, object], fold: bool) -> Signature:
         roles=_strings(row.get("roles")),
         role_when=tuple((str(r["role"]), clause(r.get("all"), fold)) for r in _rows(row.get("role_when"))),
         text=str(row.get("text", "")),
+        only=_vocabulary(row["only"]) if "only" in row else None,
         unsure=row.get("unsure") is True,
     )
+
+
+def _vocabulary(row: object) -> Vocabulary:
+    if not isinstance(row, dict) or not row or set(row) - {"tops", "words"}:
+        raise TableError(f"{row!r}: expected tops or words")
+    # a number is a block's: it has no letters left, and is in every vocabulary
+    tops, words = (frozenset(map(bare, _strings(row.get(name)))) for name in ("tops", "words"))
+    return Vocabulary(tops, words | {""} if words else words)
 
 
 def _sizes(shape: object) -> list[str]:
@@ -178,7 +208,7 @@ def ask(signature: Signature, asked: Asked) -> Match | None:
     """Does this header carry the signature, and how strongly? None when a marker is missing or a veto holds."""
     if not holds(signature.all, asked) or signature.none.holds(asked):
         return None
-    if not holds(signature.shape, asked):
+    if not holds(signature.shape, asked) or not (signature.only is None or signature.only.knows(asked.part)):
         return Match(signature, LOOKS_LIKE, None, ())
     sure = not signature.unsure and signature.sizes.holds(asked) and holds(signature.count, asked)
     variant = next((v.name for v in signature.variants if holds(v.all, asked) and not v.none.holds(asked)), None)

@@ -120,7 +120,7 @@ def _filled(draft: Draft) -> dict[str, tuple[int, ...]]:
         found[ANY if key == "**" else key.replace("*", block, 1).replace("*", "0")] = shape or (7, 7)
     for prefix, numbers in draft.blocks.items():
         there = {int(k[len(prefix) :].partition(".")[0]) for k in found if re.match(re.escape(prefix) + r"\d+\.", k)}
-        found |= {f"{prefix}{n}.more.weight": (7, 7) for n in numbers - there}
+        found |= {f"{prefix}{n}.more": (7, 7) for n in numbers - there}
     return found
 
 

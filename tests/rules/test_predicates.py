@@ -4,6 +4,7 @@ import pytest
 from dropdock.rules.header import Tensor
 from dropdock.rules.key_index import KeyIndex
 from dropdock.rules.predicates import Asked, TableError, any_of, clause, fits, holds, predicate
+from dropdock.rules.signatures import _signature
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,3 +106,10 @@ def test_lines_together_are_as_each_alone(tensors: dict[str, Tensor], lines: lis
     assert any_of(lines, fold).holds(asked) is any(each)
     assert holds(clause(lines, fold), asked) is all(each)
     assert holds(clause([lines] if lines else None, fold), asked) is (any(each) or not lines)
+
+
+@pytest.mark.parametrize("only", [{}, [], {"top": ["img_in"]}, "img_in"])
+def test_a_wrong_vocabulary_is_an_error(only: object) -> None:
+    """A row's `only` has tops or words; anything else is a mistake in the table, not a row without one."""
+    with pytest.raises(TableError):
+        _signature({"id": "x", "all": ["img_in.weight"], "only": only}, fold=False)

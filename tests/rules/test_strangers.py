@@ -7,6 +7,7 @@ import pytest
 from dropdock.rules.classify import classify
 from dropdock.rules.header import Header, Shape
 from model_files import load_corpus
+from row_cases import Row, header_of, rows
 
 CONFIDENT = 0.8
 DATA = Path(__file__).parent.parent / "data"
@@ -181,6 +182,72 @@ def test_a_lora_of_a_video_relative_is_not_the_pictures(own: Shapes, rival: Shap
     assert model(lora(own)).confidence >= CONFIDENT
     other = model(lora({**own, **rival}))
     assert other.base != base or other.confidence < CONFIDENT
+
+
+CLOSED = [(part, row) for part, row in rows() if "only" in row]
+
+
+@pytest.mark.parametrize(("part", "row"), CLOSED, ids=[str(row["id"]) for _, row in CLOSED])
+def test_a_module_that_the_family_has_not_is_a_relatives(part: str, row: Row) -> None:
+    """With a further input, or blocks for time within its own, the family is not named; scalars and LoRAs left behind are no matter."""
+    own = {key: shape for key, (_, shape) in header_of(part, row).tensors.items()}
+    only: Mapping[str, object] = row["only"]  # type: ignore[assignment]
+    foreign = "down_blocks.1.temporal_mixer.0.proj.weight" if "words" in only else "cond_in.weight"
+    assert model(own).base == row["base"]
+    assert model(own | {"lora_unet_x.lora_down.weight": (16, 320), "extra.scale": (1,), "loose": (8, 8)}).base == row["base"]
+    assert "words" not in only or model(own | {"proj_in.weight._data._data": (8, 8)}).base == row["base"]
+    assert model(own | {foreign: (3072, 68)}).base == "unknown"
+
+
+LDM = {
+    "input_blocks.0.0.weight": (320, 4, 3, 3),
+    "middle_block.1.proj_in.weight": (1280, 1280),
+    **{f"input_blocks.{n}.1.transformer_blocks.0.attn2.to_k.weight": (320, 1024) for n in (1, 2)},
+    **{f"input_blocks.{n}.0.in_layers.0.weight": (320,) for n in range(3, 12)},
+}
+HINTS = {"zero_convs.0.0.weight": (320, 320, 1, 1), "input_hint_block.0.weight": (16, 3, 3, 3)}
+
+
+def under(prefix: str, shapes: Shapes) -> dict[str, Shape]:
+    return {prefix + key: shape for key, shape in shapes.items()}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"input_blocks.1.0.temopral_conv.conv1.2.weight": (320, 320, 3, 1, 1)},  # so spelt where it comes from
+        {"input_blocks.1.2.motion_modules.0.temporal_transformer.proj_in.weight": (320, 320)},
+        {"init_attn.0.proj_in.weight": (512, 320, 1)},
+        {"camera_embed.0.weight": (1280, 16)},
+        {"input_blocks.1.0.spade.mlp_gamma.weight": (320, 128, 3, 3)},
+        {"project_modules.0.zero_conv.weight": (1280, 1280, 1, 1)},
+    ],
+)
+@pytest.mark.parametrize("width", [768, 1024])
+def test_a_unet_that_learned_more_is_not_the_unet(more: Shapes, width: int) -> None:
+    """Video, several views, upscaling: what was built around a UNet of Stable Diffusion is not given its name, bare or in a checkpoint."""
+    own = {key: (shape[0], width) if "attn2" in key else shape for key, shape in LDM.items()}
+    vae = {f"first_stage_model.decoder.{n}.weight": (8,) for n in range(12)}
+    base = "sd15" if width == 768 else "sd2"
+    for prefix, beside in (("", {}), ("model.diffusion_model.", vae)):
+        assert (model(under(prefix, own) | beside).base, model(under(prefix, own | more) | beside).base) == (base, "unknown")
+
+
+def test_a_controlnet_with_its_whole_model_is_a_controlnet() -> None:
+    """The first controlnets came with all of Stable Diffusion; a control model of another build makes the whole unsure."""
+    whole = under("model.diffusion_model.", LDM) | {f"first_stage_model.decoder.{n}.weight": (8,) for n in range(12)}
+    found = model(whole | under("control_model.", LDM | HINTS))
+    assert (found.type, found.base, found.confidence >= CONFIDENT) == ("controlnet", "sd2", True)
+    assert (model(whole).type, model(whole).confidence >= CONFIDENT) == ("checkpoint", True)
+    assert model(whole | under("control_model.", LDM)).confidence < CONFIDENT
+
+
+def test_a_connector_is_no_text_refiner_of_hunyuan() -> None:
+    """A relative of FLUX has refiner blocks of that name in a connector; HunyuanVideo has them where its text comes in."""
+    layers = {"double_blocks.0.img_attn.qkv": (9216, 3072)}
+    refiner = "individual_token_refiner.blocks.0.self_attn.qkv"
+    assert model(lora(layers | {f"txt_in.{refiner}": (9216, 3072)})).base == "hunyuan-video"
+    assert model(lora(layers | {f"connector.S.{refiner}": (9216, 3072)})).confidence < CONFIDENT
 
 
 def test_a_lora_of_svd_is_svds() -> None:
