@@ -119,7 +119,9 @@ class Performer:
     async def _gave_up(self, job: Job, chain: Chain, step: int, rows: Sequence[FileRow], why: str) -> bool:
         """What `on_error` says of an action that failed once more; False when the queue is to try again, or to give up by itself."""
         word = last_word(chain.actions[step], job)
-        if word is None:
+        if word is None or (
+            word == "quarantine" and not rows[0].present
+        ):  # what was taken in is not put aside: the job is what failed
             return False
         if word == "quarantine":
             instead = Action("quarantine", {"reason": f"{chain.actions[step].verb} failed: {why}"})
@@ -156,7 +158,8 @@ class Performer:
         async with self.alone(*keys):
             prepared, intent = await self._prepare_and_move(job, step, action, rows, digests, tick)
             outcome = prepared.outcome
-            if outcome.status is Status.FAILED and not outcome.ended and action.text("on_error.then") == "quarantine":
+            then = action.text("on_error.then")
+            if outcome.status is Status.FAILED and not outcome.ended and then == "quarantine" and rows[0].present:
                 instead = Action("quarantine", {"reason": f"{action.verb} failed: {outcome.note}"})  # trying again would not help
                 return await self._step(job, Chain((*chain.actions[:step], instead), step), step, rows, tick)
             stop = stops(outcome, rows[0])

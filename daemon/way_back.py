@@ -193,7 +193,7 @@ def _pictures(row: DeedRow, r: Remembered, by_source: Mapping[Path, Move], way: 
                         (kept, "the text was edited since, so left there")):  # fmt: skip
         if names:
             way.notes.append(f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}: {said}")
-    if row.verb == "dataset" and not way.items:
+    if row.verb == "dataset" and row.deed.items and not way.items:
         raise Impossible("; ".join(way.notes))
     return done
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from ..rules.terms import Aside, End, Ended, Lane, Move, Outcome, Prepared, Stamp, Status
 from . import disk
-from .task import Simple, Task, Tools
+from .task import Simple, Task, Tools, skipped
+
+TAKEN_IN = "it was taken in already: nothing of it is left where it was dropped"
 
 
 def slot(tools: Tools, path: Path, place: End, task: Task) -> Path:
@@ -64,6 +66,8 @@ class Quarantine(Simple):
     lane = Lane.CPU
 
     def prepare(self, task: Task, tools: Tools) -> Prepared:
+        if not task.unit:
+            return skipped(TAKEN_IN)
         return put_aside(task, tools, End.QUARANTINE, task.action.text("reason", "quarantined by a rule"))
 
 
@@ -73,6 +77,8 @@ class Trash(Simple):
     lane = Lane.CPU
 
     def prepare(self, task: Task, tools: Tools) -> Prepared:
+        if not task.unit:
+            return skipped(TAKEN_IN)
         keep = task.action.params.get("keep")
         reason = task.action.text("reason", "put into the trash by a rule")
         return put_aside(task, tools, End.TRASH, reason, float(keep) if isinstance(keep, (int, float)) else None)

@@ -44,6 +44,29 @@ async def test_a_failing_action_is_tried_again_and_then_quarantined(tmp_path):
         assert aside.path.read_bytes() == b"words"
 
 
+async def test_what_was_taken_in_is_not_put_aside(tmp_path):
+    """Behind `move` there is nothing to quarantine: the job is listed as failed; `trash` there is skipped, and says why."""
+    do = f"{{move: {{to: {tmp_path}/kept}}}}, {{run: {{argv: {FAILS}, on_error: {{retry: 0, then: quarantine}}}}}}"
+    home = home_of(tmp_path, do)
+    path = home.drop("a.md", b"words")
+    async with opened(home) as house:
+        await house.arrive(path)
+        for _ in range(4):
+            await attempt(house)
+        (job,) = await house.store.read(jobs.listing)
+        assert str(job.state) == "failed" and "failed with 3" in job.error
+        assert await house.store.read(history.kept_aside, None) == []
+    home = home_of(tmp_path / "other", f"{{move: {{to: {tmp_path}/other/kept}}}}, trash, {{tag: after}}")
+    path = home.drop("a.md", b"words")
+    async with opened(home) as house:
+        await house.arrive(path)
+        await house.work()
+        (line,) = [r for r in await house.told() if r.verb == "trash"]
+        row = await house.file(path)
+        assert (line.status, row.end, row.tags) == ("skipped", "moved", ("after",)) and "taken in already" in line.note
+        assert (tmp_path / "other/kept/a.md").read_bytes() == b"words"
+
+
 async def test_a_failing_action_is_held_when_that_is_said(tmp_path):
     """`then: hold` without a retry count: after the queue's own attempts the file waits for a person."""
     home = home_of(tmp_path, f"{{run: {{argv: {FAILS}, on_error: {{retry: 0, then: hold}}}}}}")

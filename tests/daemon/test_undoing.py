@@ -212,6 +212,18 @@ async def test_an_undone_picture_returns_with_its_text_and_our_caption_goes(home
         assert [r.original.name for r in await house.store.read(history.kept_aside, "trash")] == ["b.txt"]
 
 
+async def test_a_picture_that_the_dataset_had_already_comes_back(home):
+    """Its line put it into the trash, and that is taken back; the picture that is there stays."""
+    one, two = home.drop("cats/a.png", picture(1)), home.drop("cats/b.png", picture(1))
+    async with undoing(home) as house:
+        await taken(house, one)
+        await taken(house, two)
+        assert not two.exists()
+        answer = await house.undoer.undo([r.id for r in await house.told() if r.verb == "dataset"][-1])
+        assert answer.done, answer
+        assert two.read_bytes() == picture(1) and (home.datasets / "cats/a.png").exists()
+
+
 async def test_tags_that_were_new_go(home):
     """A tag that was there before the rule gave it stays."""
     path = home.drop("tagged/a.png", picture(1))
