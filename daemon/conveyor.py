@@ -173,9 +173,11 @@ class Conveyor:
         return rest
 
     async def _followed(self, seen: Sequence[Seen]) -> list[tuple[Seen, Known]]:
-        """The same, when rows may have followed their files to other names: held ones stay so, of others more is known now."""
+        """The same, when rows may have followed their files to other names: held and placed ones stay so, of others more is known now."""
         twins = await renames.follow(self._house, [(s.watch.name, s.arrival.lead, s.stamps) for s in seen])
-        rest = [replace(s, twin=t) for s in seen if (t := twins.get(s.arrival.lead)) is None or t.state != "held"]
+        rest = [
+            replace(s, twin=t) for s in seen if (t := twins.get(s.arrival.lead)) is None or not (t.state == "held" or t.placed)
+        ]
         return list(zip(rest, await self._known(rest), strict=True))
 
     async def _known(self, seen: Sequence[Seen]) -> list[Known]:

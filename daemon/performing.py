@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 import structlog
 
-from ..handlers import disk, hashing
+from ..handlers import conflict, disk, hashing
 from ..handlers.hashes import contradiction
 from ..handlers.store import files_below
 from ..handlers.table import HANDLERS
@@ -39,19 +39,22 @@ from ..rules.terms import (
     Outcome,
     Prepared,
     Status,
+    Verdict,
 )
-from ..store import codec, datasets, files, history
+from ..store import codec, datasets, files, history, placed
 from ..store.jobs import NewJob
+from ..store.placed import Placing
 from ..store.rows import FileRow
 from ..store.store import Entry
 from . import hub
 from .blobs import kept_blob
 from .chain import Chain
-from .conveyor import as_data, as_list, lane_of
+from .conveyor import as_data, as_list, lane_of, plan_job
 from .errands import NOW_PRIORITY, caption_job, caption_of, last_word, tell, webhook_job
 from .house import House
 from .marking import marked
 from .reclassifying import keep_headers
+from .renames import is_gone
 
 TAKEN_TRIES = 5  # times that another name is looked for when somebody takes ours first
 _NEEDS_HUB = ("store", "adopt", "deploy")
@@ -106,6 +109,9 @@ class Performer:
                 self._on_changed(unit[0].path)
                 return
             except (Failure, OSError) as error:
+                if isinstance(error, FileNotFoundError) and unit[0].present and await asyncio.to_thread(is_gone, unit[0].path):
+                    await self._vanished(job, unit[0])
+                    return
                 takes = chain.actions[step].verb not in ("copy", "track")  # these only read
                 if takes and isinstance(error, OSError) and (why := await asyncio.to_thread(_closed, unit[0].path, error)):
                     await self._hold(job, chain, step, unit, why)  # trying again would not help: a person has to
@@ -115,6 +121,12 @@ class Performer:
                 return
             if stop:
                 return
+
+    async def _vanished(self, job: Job, lead: FileRow) -> None:
+        """A file that somebody took away meanwhile, perhaps a program that a rule ran; should it come back, it is looked at anew."""
+        await self._house.store.write(files.forget_stamp, lead.id)
+        await self._finish(job, lead, Outcome(Status.SKIPPED, "the file is not there any more"))
+        self._on_changed(lead.path)
 
     async def _gave_up(self, job: Job, chain: Chain, step: int, rows: Sequence[FileRow], why: str) -> bool:
         """What `on_error` says of an action that failed once more; False when the queue is to try again, or to give up by itself."""
@@ -148,6 +160,9 @@ class Performer:
             return await self._queue_caption(job, chain, step, rows)
         if action.verb == "webhook":
             return await self._webhook(job, chain, step, rows)
+        if why := await self._round_trip(action, rows[0]):
+            await self._hold(job, chain, step, rows, why)
+            return True
         digests = await self._digests(action.verb, rows, tick)
         if digests is not None and (why := await asyncio.to_thread(_contradicted, rows, digests)):
             await self._hold(job, chain, step, rows, why)
@@ -169,11 +184,23 @@ class Performer:
             finally:  # not before: their own departures must not be taken for somebody else's
                 self._house.mine -= _paths(prepared)
         await self.tidy(prepared)
+        self.announce(prepared, rows[0])
         if outcome.models:
             await keep_headers(self._house, outcome.models)
         if outcome.deploy or (outcome.models and any(m.in_hub for m in outcome.models)):
             self._on_deploy(*outcome.deploy, *(m.sha256 for m in outcome.models if m.in_hub))
         return stop
+
+    async def _round_trip(self, action: Action, lead: FileRow) -> str:
+        """Why a file is not moved or copied into another watch: our own actions took it from there, and so it would go on for ever."""
+        folder = conflict.folder_below(self._house.watch(lead.watch), action) if action.verb in ("move", "copy") else None
+        watch = self._house.watch_of(folder) if folder is not None else None
+        if watch is None or watch.name == lead.watch or lead.placed_by is None:
+            return ""
+        hop = next((h for h in await self._house.store.read(placed.way, lead.placed_by) if h.watch == watch.name), None)
+        if hop is None:
+            return ""
+        return f"it came here from {hop.path} (line {hop.line}, {hop.verb}): to {action.verb} it back to {watch.name} would go on for ever"
 
     @staticmethod
     def _slug(action: Action) -> str:
@@ -263,8 +290,31 @@ class Performer:
         return Entry(
             action.verb, outcome, lead.path, lead.rule, lead.id, job.id if job else None, house.owner, payload, intent,
             self._followers(action, prepared.outcome, lead), watch.name if watch else "", house.config.datasets,
-            quiet=action.verb == "track",
+            placing=self._placing(outcome, lead, job), quiet=action.verb == "track",
         )  # fmt: skip
+
+    def _placing(self, outcome: Outcome, lead: FileRow, job: Job | None) -> Placing | None:
+        """What an action put under a watch, for the store; a dataset's folder is read back, as whatever is put there."""
+        if not outcome.placed:
+            return None
+        house, stamps = self._house, dict(outcome.placed)
+        at = next(iter(stamps))
+        watch = house.watch_of(at)
+        if watch is None or not watch.enabled or watch.mode is Mode.DATASET:
+            return None
+        facts = codec.loads(Facts, lead.facts) if lead.facts else Facts(lead.path, Kind(lead.kind), lead.stamp.size)
+        facts, decide_there = replace(facts, path=at), watch.name != lead.watch
+        verdict = Verdict(lead.rule, pipeline=lead.pipeline, why=lead.why)
+        follow_up = None if decide_there else plan_job(watch, at, stamps, facts, replace(verdict, actions=()))
+        note = f"{outcome.note.split(' ', 1)[0]} here from {lead.path}"
+        return Placing(watch.name, at, stamps, facts, verdict, note, decide_there, follow_up)
+
+    def announce(self, prepared: Prepared, lead: FileRow) -> None:
+        """What was put into another watch arrives there at once; in its own it is known already."""
+        for path, stamp in prepared.outcome.placed:
+            watch = self._house.watch_of(path)
+            if watch is not None and watch.name != lead.watch and (stamp.size, stamp.mtime_ns) != (0, 0):  # not a folder itself
+                self._on_changed(path)
 
     def _followers(self, action: Action, outcome: Outcome, lead: FileRow) -> list[NewJob]:
         """The jobs that an archive's pictures start: each enters once, from here, by the pipeline of its archive."""

@@ -107,6 +107,8 @@ class Recovery:
             entry = self._performer.entry(action, prepared, unit, job, payload, row.id)
         await house.store.record(replace(entry, by_recovery=True))
         await self._performer.tidy(prepared)
+        if unit:
+            self._performer.announce(prepared, unit[0])
 
 
 def _clear_staging(roots: Sequence[Path], kept: Collection[Path]) -> None:

@@ -1,7 +1,7 @@
 """Renames: rows follow their files before anything is decided, so that a name that changed costs neither a record nor a hash.
 
 What must hold: a hard link is no rename (the old name is still there); a held unit stays held under its new name until a person says
-more; any other is decided again, since a rule may ask for its path.
+more, and what our own action put there stays so in that watch; any other is decided again, since a rule may ask for its path.
 """
 
 from __future__ import annotations

@@ -133,6 +133,8 @@ def _one(move: Move, row: DeedRow, r: Remembered, way: Way) -> None:
     else:
         move = replace(move, over=False, replaces=None)
     way.give_back(move, aside if aside is not None and aside.state == "kept" else None)
+    if row.verb == "move" and disk.OWN not in move.src.parts:  # it was known where it lay
+        way.ended.append(Ended(move.src, End.MOVED, move.dst, f"undone: {row.verb}"))
 
 
 def _missing(move: Move, aside: AsideRow | None, r: Remembered) -> str:

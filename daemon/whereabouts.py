@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ..api.why import Reason
 from ..rules.ignores import Ignores
-from ..rules.terms import Job, JobState, Watch
-from ..store import deeds, files, history
+from ..rules.terms import End, Job, JobState, Watch
+from ..store import deeds, files, history, placed
 from ..store.rows import FileRow, WatchRow
 from .house import House
 from .settling import Waiting
@@ -45,7 +45,13 @@ class Whereabouts:
         job = await store.read(deeds.newest_job, lead.id)
         if job is not None and job.state is not JobState.DONE:
             found.append(Reason("job", _said(job, store.now())))
+        hops = await store.read(placed.way, lead.placed_by)
+        if hops and f"(line {hops[0].line}" not in row.note:
+            found.append(Reason("file", f"{hops[0].verb} put it here from {hops[0].path} (line {hops[0].line})"))
         line = await store.read(deeds.newest, lead.id)
+        if line is None and hops:
+            put = await store.read(deeds.get, hops[0].line)
+            line = put if put is not None and put.deed is not None and put.undone is None else None
         if line is not None:
             found.append(Reason("undo", f"`dropdock undo {line.id}` takes the last of it back ({line.verb})"))
         return found
@@ -83,7 +89,8 @@ def _of_watch(watch: Watch, row: WatchRow | None, path: Path) -> Iterator[Reason
 def _of_file(row: FileRow, lead: FileRow) -> Iterator[Reason]:
     """Where it ended, by which rule."""
     if row.end is not None and row.end not in ("left", "held"):
-        yield Reason("file", f"it is in the {row.end} now: {row.end_at}" + (f" ({row.note})" if row.note else ""))
+        where = "it was moved, it lies here now" if row.end == End.MOVED else f"it is in the {row.end} now"
+        yield Reason("file", f"{where}: {row.end_at}" + (f" ({row.note})" if row.note else ""))
     elif row.present:
         yield Reason("file", f"it lies there, {row.state}" + (f": {row.note}" if row.note else ""))
     else:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from ..rules.actions import ON_CONFLICT, safe_name, split_name
+from ..rules.terms import Action, Watch
 from . import disk, hashing
 from .task import Task, Tools
 
@@ -37,10 +38,15 @@ class Spot:
 
 def folder_of(task: Task) -> Path | None:
     """The folder that the action names; a relative one is below the watched folder. None without a watch to be below of."""
-    to = Path(task.action.text("to"))
+    return folder_below(task.watch, task.action)
+
+
+def folder_below(watch: Watch | None, action: Action) -> Path | None:
+    """The same, of an action on something in a watch."""
+    to = Path(action.text("to"))
     if to.is_absolute():
         return to
-    return task.watch.path / to if task.watch is not None else None
+    return watch.path / to if watch is not None else None
 
 
 def spot(task: Task, folder: Path, lead: Path, unit: Iterable[Path]) -> Spot:

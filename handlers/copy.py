@@ -12,7 +12,7 @@ from pathlib import Path
 from ..rules.terms import Lane, Outcome, Prepared, Stamp, Status
 from . import conflict, disk
 from .conflict import Decision
-from .move import bring_copies
+from .move import bring_copies, placed_by
 from .task import Simple, Task, Tools, failed, skipped
 
 
@@ -37,7 +37,9 @@ class Copy(Simple):
         if spot.decision is Decision.FAIL:
             return failed(f"something lies at {spot.target} already")
         staged, brought, gone = bring_copies(task, tools, folder, spot, unit)
-        return Prepared(Outcome(Status.DONE, f"copied to {spot.target}", undo=gone), brought, (staged,))
+        return Prepared(
+            Outcome(Status.DONE, f"copied to {spot.target}", undo=gone, placed=placed_by(brought)), brought, (staged,)
+        )
 
 
 def _source(task: Task) -> tuple[Path, Mapping[Path, Stamp]] | None:

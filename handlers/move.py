@@ -5,7 +5,7 @@ What must hold: nothing is overwritten; the recorded end is where the bytes are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..rules import terms
@@ -13,7 +13,7 @@ from ..rules.terms import End, Ended, Lane, Mode, Outcome, Prepared, Stamp, Stat
 from . import aside, conflict, disk
 from .conflict import Decision, Spot
 from .dataset import replace_status
-from .store import copy_unit
+from .store import copy_unit, files_below
 from .task import Simple, Task, Tools, failed, skipped, staging
 
 
@@ -56,7 +56,9 @@ def _ended(spot: Spot) -> tuple[Ended, ...]:
 def _renamed(task: Task, spot: Spot) -> Prepared:
     moves = tuple(terms.Move(path, at, task.unit[path]) for path, at in spot.names.items())
     note = f"moved to {spot.target}"
-    return Prepared(Outcome(Status.DONE, note, ended=_ended(spot), undo=aside.way_back(moves)), moves)
+    inside = tuple((spot.target / path.relative_to(task.lead), stamp) for path, stamp in task.members.items())
+    placed = (*((at, task.unit[path]) for path, at in spot.names.items()), *inside)
+    return Prepared(Outcome(Status.DONE, note, ended=_ended(spot), undo=aside.way_back(moves), placed=placed), moves)
 
 
 def _copied(task: Task, tools: Tools, folder: Path, spot: Spot) -> Prepared:
@@ -65,9 +67,18 @@ def _copied(task: Task, tools: Tools, folder: Path, spot: Spot) -> Prepared:
     note = f"moved to {spot.target}"
     outcome = Outcome(
         Status.DONE, note, ended=_ended(spot), undo=(*aside.way_back(old), *gone),
-        aside=aside.asides(old, End.TRASH, note, task.now + tools.retention),
+        aside=aside.asides(old, End.TRASH, note, task.now + tools.retention), placed=placed_by(brought),
     )  # fmt: skip
     return Prepared(outcome, (*brought, *old), (staged,))
+
+
+def placed_by(brought: Sequence[terms.Move]) -> tuple[tuple[Path, Stamp], ...]:
+    """What copies in staging will be where these moves bring them: a rename changes no stamp."""
+    found = []
+    for move in brought:
+        inside = files_below(move.src) if move.src.is_dir() else []
+        found += [(move.dst / rel, disk.stamp(move.src / rel)) for rel in ("", *inside)]
+    return tuple(found)
 
 
 def bring_copies(

@@ -450,6 +450,7 @@ class Outcome:
     targets: tuple[str, ...] = ()  # those that `deploy` is about; none named: all
     adopted: tuple[Path, ...] = ()  # places where a link to the (one) model of this Outcome stands and is wanted from now on
     taken_back: TakenBack | None = None
+    placed: tuple[tuple[Path, Stamp], ...] = ()  # what `move` and `copy` put somewhere, as it lies there; the lead first
 
 
 @dataclass(frozen=True, slots=True)

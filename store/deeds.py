@@ -11,8 +11,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..rules.terms import Back, Job, Move, Outcome, Stamp, TakenBack
-from . import files, history, jobs, links, models
+from ..rules.terms import Back, End, Job, Move, Outcome, Stamp, TakenBack
+from . import files, history, jobs, links, models, placed
 from .codec import dumps, from_db, loads, path_of, printable, to_db
 from .rows import AsideRow, Deed, DeedRow
 
@@ -103,12 +103,13 @@ def _row(v: tuple[object, ...]) -> DeedRow:
 
 
 def later(c: sqlite3.Connection, line: DeedRow) -> list[DeedRow]:
-    """Deeds behind a line on the same file that stand, newest first."""
-    rows = c.execute(
-        f"SELECT {_COLUMNS} FROM history WHERE file_id=? AND id>? AND did IS NOT NULL AND undone IS NULL ORDER BY id DESC",
-        (line.file_id, line.id),
-    )
-    return [_row(r) for r in rows]
+    """Deeds behind a line that stand, newest first: on the same file, and on what it put elsewhere."""
+    stands = "id>? AND did IS NOT NULL AND undone IS NULL ORDER BY id DESC"
+    rows = c.execute(f"SELECT {_COLUMNS} FROM history WHERE file_id=? AND {stands}", (line.file_id, line.id)).fetchall()
+    if line.verb in ("move", "copy"):
+        for move in line.moves:
+            rows += c.execute(f"SELECT {_COLUMNS} FROM history WHERE path=? AND {stands}", (to_db(move.src), line.id)).fetchall()
+    return sorted({row.id: row for row in map(_row, rows)}.values(), key=lambda row: row.id, reverse=True)
 
 
 def counting_on(c: sqlite3.Connection, line: DeedRow, sha256: str) -> list[DeedRow]:
@@ -216,6 +217,8 @@ def take_back(c: sqlite3.Connection, t: TakenBack, note: str, line: int | None, 
     if t.tags and undone is not None and undone.file_id is not None:
         left = _tags(c, undone.file_id) - set(t.tags)
         c.execute("UPDATE files SET tags=? WHERE id=?", (",".join(sorted(left)), undone.file_id))
+    if undone is not None and undone.verb in ("move", "copy"):
+        _leave_places(c, undone, note, now)
     if undone is not None and undone.deed is not None:
         want_again(c, undone.deed.wanted)
         if undone.deed.switched is not None:
@@ -225,6 +228,15 @@ def take_back(c: sqlite3.Connection, t: TakenBack, note: str, line: int | None, 
     if t.line is not None:
         c.execute("UPDATE history SET undone=? WHERE id=?", (line, t.line))
         _orders_end(c, t.line, {sha256 for sha256, _ in t.models}, line)
+
+
+def _leave_places(c: sqlite3.Connection, undone: DeedRow, note: str, now: float) -> None:
+    """What a `move` or `copy` put somewhere is not there any more; a library's model is tracked where it lies again."""
+    end = End.MOVED if undone.verb == "move" else End.TRASH
+    for move in undone.moves:
+        placed.taken_back(c, move, end, note, now)
+        if end is End.MOVED:
+            c.execute("UPDATE models SET blob=? WHERE blob=? AND in_hub=0", (to_db(move.dst), to_db(move.src)))
 
 
 def _orders_end(c: sqlite3.Connection, behind: int, left: Collection[str], line: int | None) -> None:
@@ -276,9 +288,10 @@ def _come_back(c: sqlite3.Connection, back: Back, note: str, now: float) -> None
 
 
 def forget_ends(c: sqlite3.Connection, watch: str | None) -> int:
-    """Have everything looked at anew that is held, left or failed in a watch (in all when None); how many files that are."""
+    """Have everything looked at anew that is held, left, failed or was put there by us in a watch (in all when None); how many files."""
     done = c.execute(
-        """UPDATE files SET mtime_ns=-1 WHERE present=1 AND state IN ('held','left','failed') AND NOT (size=0 AND mtime_ns=0)
+        """UPDATE files SET mtime_ns=-1 WHERE present=1 AND NOT (size=0 AND mtime_ns=0)
+           AND (state IN ('held','left','failed') OR (state='done' AND end_kind='left'))
            AND (?1 IS NULL OR watch=?1)""",
         (watch,),
     )

@@ -35,7 +35,8 @@ class Unit:
 
 MEMBERS_KEPT = 40  # member names of an archive kept in its row: enough to show, small enough for a million rows
 STAYING = (End.LEFT, End.HELD)
-# one statement, for a burst of 10,000 files is to be recorded while its writer still looks; digests outlive an unchanged stamp
+# one statement, for a burst of 10,000 files is to be recorded while its writer still looks; digests outlive an unchanged stamp, and so
+# does what put the file there, also where the stamp was only forgotten (mtime -1)
 _ARRIVE = """
 INSERT INTO files(watch, folder, name, size, mtime_ns, ino, dev, state, first_seen, last_seen, kind, condition, reason,
                   type, base, confidence, facts, pipeline, rule, why)
@@ -43,6 +44,7 @@ VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19)
 ON CONFLICT(watch, folder, name) WHERE present = 1 DO UPDATE SET
   sha256=CASE WHEN ?20 AND size=?4 AND mtime_ns=?5 AND ino=?6 AND dev=?7 AND state<>'away' THEN sha256 END,
   xxh3=CASE WHEN ?20 AND size=?4 AND mtime_ns=?5 AND ino=?6 AND dev=?7 AND state<>'away' THEN xxh3 END,
+  placed_by=CASE WHEN size=?4 AND mtime_ns IN (?5, -1) AND ino=?6 AND dev=?7 THEN placed_by END,
   size=?4, mtime_ns=?5, ino=?6, dev=?7, lead=NULL, state=?8, last_seen=?9, kind=?10, condition=?11, reason=?12, type=?13, base=?14,
   confidence=?15, facts=?16, pipeline=?17, rule=?18, why=?19, end_kind=NULL, end_at=NULL, note=''
 RETURNING id"""

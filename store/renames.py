@@ -34,6 +34,7 @@ class Twin:
     lead: bool
     present: bool
     hashed: bool
+    placed: bool = False  # our own action put it into this watch, where no rule is asked about it until it changes
 
 
 def twins(c: sqlite3.Connection, arrived: Sequence[tuple[str, Path, Stamp]]) -> list[Twin]:
@@ -41,20 +42,20 @@ def twins(c: sqlite3.Connection, arrived: Sequence[tuple[str, Path, Stamp]]) -> 
     found = []
     for watch, path, s in arrived:
         row = c.execute(
-            f"""SELECT f.id, f.folder, f.name, f.state, f.was, f.lead IS NULL, f.present, f.sha256 IS NOT NULL
+            f"""SELECT f.id, f.folder, f.name, f.state, f.was, f.lead IS NULL, f.present, f.sha256 IS NOT NULL,
+                      f.watch=? AND f.end_kind='left' AND (f.state='done' OR (f.state='gone' AND f.was='done'))
                FROM files f JOIN watches w ON w.name = f.watch
                WHERE f.ino=? AND f.dev=? AND f.size=? AND f.mtime_ns=? AND (f.present=1 OR f.state='gone') AND w.mode<>'dataset'
                  AND NOT EXISTS (SELECT 1 FROM files n WHERE n.folder=? AND n.name=? AND n.present=1)
                  AND NOT EXISTS (SELECT 1 FROM jobs j WHERE json_extract(j.payload, '$.file')=coalesce(f.lead, f.id) AND {_BEGUN})
                ORDER BY f.present DESC, f.id DESC LIMIT 1""",
-            (s.ino, s.dev, s.size, s.mtime_ns, *place(path)),
+            (watch, s.ino, s.dev, s.size, s.mtime_ns, *place(path)),
         ).fetchone()
         if row is not None:
             state = row[4] if row[3] in ("gone", "away") else row[3]
             state = state if state in ("left", "held", "failed") else "done"  # a job that was queued has ended
-            found.append(
-                Twin(row[0], path_of(row[1]) / path_of(row[2]), path, watch, state, bool(row[5]), bool(row[6]), bool(row[7]))
-            )
+            old = path_of(row[1]) / path_of(row[2])
+            found.append(Twin(row[0], old, path, watch, state, bool(row[5]), bool(row[6]), bool(row[7]), bool(row[8])))
     return found
 
 

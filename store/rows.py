@@ -54,17 +54,19 @@ class FileRow:
     tags: tuple[str, ...]
     first_seen: float
     last_seen: float
+    placed_by: int | None = None  # the line of history of our own action that put it there
 
 
 FILE_COLUMNS = """id, watch, folder, name, size, mtime_ns, ino, dev, lead, present, state, kind, condition, reason, type, base,
- confidence, facts, pipeline, rule, why, sha256, xxh3, end_kind, end_at, note, tags, first_seen, last_seen"""
+ confidence, facts, pipeline, rule, why, sha256, xxh3, end_kind, end_at, note, tags, first_seen, last_seen,
+ placed_by"""
 
 
 def file_row(v: Any) -> FileRow:
     """A row of FILE_COLUMNS."""
     columns = (
         v[0], v[1], path_of(v[2]) / path_of(v[3]), Stamp(*v[4:8]), v[8], bool(v[9]), *v[10:24], _maybe_path(v[24]), v[25],
-        split(v[26]), v[27], v[28],
+        split(v[26]), v[27], v[28], v[29],
     )  # fmt: skip
     return FileRow(*columns)
 

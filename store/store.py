@@ -30,10 +30,11 @@ from ..rules.terms import (
     Status,
     Watch,
 )
-from . import datasets, deeds, files, history, jobs, links, models, renames
+from . import datasets, deeds, files, history, jobs, links, models, placed, renames
 from .database import Database
 from .history import Happening
 from .jobs import NewJob
+from .placed import Placing
 from .rows import LinkRow
 
 T = TypeVar("T")
@@ -65,6 +66,7 @@ class Entry:
     dataset_watch: str = ""  # the watch that the datasets folder is under
     datasets_root: Path | None = None
     by_recovery: bool = False  # after a crash nobody owns the job: it is finished whoever had it
+    placing: Placing | None = None  # what the action put under a watch
     quiet: bool = False  # no history line (a step that changed nothing a person asks about)
 
 
@@ -129,7 +131,7 @@ class Store:
                 record(c, entry, now)
 
         await self.db.write(work)
-        if any(entry.new_jobs for entry in entries):
+        if any(entry.new_jobs or (entry.placing is not None and entry.placing.job is not None) for entry in entries):
             self.on_jobs()
 
     # ------------------------------------------------------------ the queue
@@ -209,6 +211,8 @@ def record(c: sqlite3.Connection, e: Entry, now: float) -> None:
     if e.intent is not None:
         history.settle_intent(c, e.intent)
     line = None if e.quiet else history.tell(c, replace(_line(e), did=did), now)
+    if e.placing is not None:
+        placed.place(c, e.placing, e.file_id, line, e.job_id, now)
     if o.taken_back is not None:
         deeds.take_back(c, o.taken_back, o.note, line, now)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from ... import __version__
-from .common import config_option, duration, json_option, load_config, one_line, print_json, print_table, stop
+from .common import config_option, json_option, load_config, one_line, print_json, print_table, stop
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -79,6 +79,8 @@ def check(file: Path | None, as_json: bool) -> None:
     Example:
       dropdock check ~/dropdock.yaml
     """
+    from ...rules.measures import show_duration
+
     config = load_config(file)
     if as_json:
         print_json(_plainly(config))
@@ -87,7 +89,7 @@ def check(file: Path | None, as_json: bool) -> None:
     page = f"http://{config.server.host}:{config.server.port}"
     key = "with a key" if config.server.api_key else "without a key"
     click.echo(one_line(f"data {config.data_dir}, hub {config.hub}, datasets {config.datasets}, server {page} {key}") + "\n")
-    watches = ((w.name, w.mode, w.pipeline, duration(w.settle), _there(w.path, w.enabled)) for w in config.watches)
+    watches = ((w.name, w.mode, w.pipeline, show_duration(w.settle), _there(w.path, w.enabled)) for w in config.watches)
     print_table(("watch", "mode", "pipeline", "settle", "folder"), watches, "no watches")
     rules = (
         (pipeline.name, str(i + 1), rule.name, ", ".join(action.verb for action in rule.do))

@@ -205,6 +205,7 @@ def test_check_says_what_a_configuration_means(home: Path) -> None:
             word in result.stdout for word in ("other.yaml: ok", "inbox", "lib", "zipped pictures", "not there yet", "with a key")
         )
         assert "hunter2" not in result.output
+    assert "0.1 s" in call(home, "check", other).stdout, "less than a second is not none"
     found = lines(call(home, "check", other, "--json"))[0]
     assert found["server"] == {"host": "127.0.0.1", "port": 8484, "key": True} and "hunter2" not in json.dumps(found)
     assert [w["name"] for w in found["watches"]] == ["in", "lib", "datasets"]  # type: ignore[attr-defined]

@@ -78,6 +78,21 @@ async def test_a_failing_action_is_held_when_that_is_said(tmp_path):
         assert (row.state, row.present) == ("held", True) and "failed with 3" in row.note
 
 
+async def test_a_program_that_takes_the_file_away_leaves_nothing_to_do(tmp_path, caplog):
+    """`store` behind it is skipped with the reason, not a surprise; a file that comes back is looked at anew."""
+    away = f"[{sys.executable}, -c, 'import os, sys; os.unlink(sys.argv[1])', '{{path}}']"
+    home = home_of(tmp_path, f"{{run: {{argv: {away}}}}}, store", "{kind: model}")
+    path = write_safetensors(home.inbox / "a.safetensors", LORA)
+    async with opened(home) as house:
+        await house.arrive(path)
+        await house.work()
+        assert [(r.verb, r.status, r.note) for r in await house.told() if r.event == "performed"][1:] == [
+            ("store", "skipped", "the file is not there any more")
+        ]
+        assert [str(j.state) for j in await house.store.read(jobs.listing)] == ["done"] and house.changed == [path]
+        assert (await house.file(path)).stamp.mtime_ns == -1
+
+
 async def test_without_on_error_the_job_is_listed_as_failed(tmp_path):
     """Three attempts, then the job is failed with its reason, and `retry` gives it new ones."""
     home = home_of(tmp_path, f"{{run: {FAILS}}}")
