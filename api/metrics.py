@@ -17,7 +17,7 @@ from ..store import history, jobs, links
 from .keys import CONTROL, STORE
 from .ports import DaemonStatus, Family, Sample
 from .queries import Query
-from .status import Counts, counts
+from .status import Counts, counts, notices
 
 PREFIX = "dropdock_"
 CONTENT_TYPE = "text/plain; version=0.0.4"
@@ -46,7 +46,7 @@ async def metrics(request: web.Request) -> web.Response:
     written = time.monotonic() - began
     found, waits, watches, linked = await store.read(_read, store.now())
     families = [
-        *_of_process(control.status(), written),
+        *_of_process(control.status(), found, written),
         *_of_memory(found, control.status().workers, waits),
         Family("watch_files", "gauge", "Files seen at a watch's last comparison.", _each("watch", watches)),
         Family("links", "gauge", "Links that targets should have, by what stands there.", linked),
@@ -55,12 +55,12 @@ async def metrics(request: web.Request) -> web.Response:
     return web.Response(text=render(families), headers={"Content-Type": CONTENT_TYPE})
 
 
-def _of_process(now: DaemonStatus, written: float) -> Iterator[Family]:
+def _of_process(now: DaemonStatus, found: Counts, written: float) -> Iterator[Family]:
     yield Family("info", "gauge", "1; the version is its label.", (Sample(1, {"version": now.version}),))
     yield Family("ready", "gauge", "1 once everything is started.", (Sample(float(now.ready)),))
     yield Family("start_time_seconds", "gauge", "When the daemon started, since the epoch.", (Sample(now.started),))
     yield Family("waiting", "gauge", "Paths that are settling or wait to be identified.", (Sample(now.waiting),))
-    yield Family("notices", "gauge", "Things a person should know: see the status.", (Sample(len(now.notices)),))
+    yield Family("notices", "gauge", "Things a person should know: see the status.", (Sample(len(notices(now, found))),))
     yield Family("database_write_seconds", "gauge", "How long an empty write took just now.", (Sample(written),))
 
 

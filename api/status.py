@@ -11,6 +11,7 @@ from ..rules.terms import Lane
 from ..store import blobs, files, history, jobs, standing
 from . import views
 from .keys import CONTROL, STORE
+from .ports import DaemonStatus
 from .problems import Refused
 from .queries import Query
 
@@ -37,6 +38,11 @@ def counts(c: sqlite3.Connection) -> Counts:
     return Counts(files.counts(c), jobs.counts(c), jobs.paused_lanes(c), standing.count(c), history.last_id(c), blobs.troubles(c))
 
 
+def notices(now: DaemonStatus, found: Counts) -> list[str]:
+    """What a person should know: what the daemon says, and blobs that are not as they were left."""
+    return [*now.notices, *(_NOTICES[state].format(n) for state, n in sorted(found.blobs.items()))]
+
+
 async def health(request: web.Request) -> web.Response:
     """200 once ready, 503 before; says nothing else, since it needs no key."""
     ready = request.app[CONTROL].status().ready
@@ -58,7 +64,7 @@ async def status(request: web.Request) -> web.Response:
     return views.answer(
         {
             **views.daemon(now, store.now()),
-            "notices": [*now.notices, *(_NOTICES[state].format(n) for state, n in sorted(found.blobs.items()))],
+            "notices": notices(now, found),
             "files": found.files,
             "models": {"count": found.models[0], "bytes": found.models[1]},
             "lanes": [

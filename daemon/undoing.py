@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from ..api.undo import Answer
 from ..handlers import disk
 from ..rules.terms import Back, Mode, Move, Outcome, Prepared, Status, TakenBack
-from ..store import datasets, deeds, files, history, links
+from ..store import blobs, datasets, deeds, files, history, links
 from ..store.rows import AsideRow, DeedRow, Switched
 from ..store.store import Entry
 from . import hub
@@ -139,7 +139,8 @@ class Undoer:
         by = await store.read(deeds.rewanting, row, changed) if changed else None
         return Remembered(
             house.places, house.config.datasets, house.config.trash, store.now(), house.token(), dict(asides), found, others,
-            await store.read(deeds.later, row), tuple(changed), by, await self._switched(deed.switched),
+            await store.read(deeds.later, row), tuple(changed), by, await store.read(blobs.became, [m.src for m in row.moves]),
+            await self._switched(deed.switched),
         )  # fmt: skip
 
     async def _switched(self, switched: Switched | None) -> str:

@@ -37,6 +37,9 @@ class Remembered:
     later: Sequence[DeedRow] = ()  # what was done with the same file since
     rewanted: tuple[str, ...] = ()  # contents whose targets were changed since
     rewanting: int | None = None  # the line that did so last, where that is known
+    became: Mapping[Path, Path] = field(
+        default_factory=dict
+    )  # blobs that were changed in place -> where those bytes are kept now
     switched: str = ""  # why a target is not as it was switched, where the line is about one
 
 
@@ -143,6 +146,8 @@ def _missing(move: Move, aside: AsideRow | None, r: Remembered) -> str:
     for line in r.later:
         if any(m.dst == move.src for m in line.moves):
             return f"a later action depends on it: undo {line.id} ({line.verb}) first"
+    if move.src in r.became:
+        return f"it was changed in the hub since, and is kept as {r.became[move.src]}: copy that to {move.dst} to have a file there again"
     return f"{move.src} is not there any more"
 
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from ..rules.terms import Stamp
-from .codec import path_of
+from .codec import path_of, to_db
 
 
 class BlobState(StrEnum):
@@ -81,6 +81,19 @@ def troubles(c: sqlite3.Connection) -> dict[str, int]:
 def succeed(c: sqlite3.Connection, old: str, new: str) -> None:
     """The blob of `old` has the content `new` now; `pass_on` does the rest once `new` is recorded."""
     c.execute("UPDATE models SET successor=? WHERE sha256=?", (new, old))
+
+
+def became(c: sqlite3.Connection, paths: Iterable[Path]) -> dict[Path, Path]:
+    """Of these blobs, those whose content was replaced in place: where what they became is kept."""
+    found = {}
+    for path in paths:
+        row = c.execute(
+            "SELECT n.blob FROM models o JOIN models n ON n.sha256=o.successor WHERE o.blob=? AND o.blob_state='replaced'",
+            (to_db(path),),
+        ).fetchone()
+        if row is not None:
+            found[path] = path_of(row[0])
+    return found
 
 
 def pass_on(c: sqlite3.Connection) -> list[str]:

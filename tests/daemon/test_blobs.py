@@ -107,6 +107,7 @@ async def test_a_blob_edited_through_its_link_is_kept_as_what_it_is(tmp_path: Pa
         assert await told(o) == ["changed"]
         assert [r.status for r in await o.told() if r.verb == "readopt" and r.event == "performed"] == ["done"]
         assert await o.store.read(blobs.counts) == {"ok": 1, "replaced": 1}
+        assert await o.store.read(blobs.became, [model.blob, link]) == {model.blob: link.resolve()}
         await look(o)
         assert await told(o) == ["changed"]
 

@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 import pytest
 from dropdock.daemon.undoing import Undoer
 from dropdock.handlers import disk
-from dropdock.rules.terms import Arrival, Lane
-from dropdock.store import datasets, deeds, files, history, links, models
+from dropdock.rules.terms import Arrival, Facts, Kind, Lane, Model, ModelFacts
+from dropdock.store import blobs, datasets, deeds, files, history, links, models
 from hands import other_volume
 from house_made import Home, Killed, opened, sha
 from model_files import write_safetensors
@@ -345,6 +345,25 @@ async def test_an_adopted_file_is_wanted_where_it_was_and_undo_puts_it_back(tmp_
         row = await house.file(path)
         assert (row.state, row.present) == ("held", True) and not [p for p in home.hub.rglob("*") if p.is_file()]
         assert await house.store.read(models.listing) == []
+
+
+async def test_an_adopted_file_that_was_edited_since_says_where_it_is(tmp_path):
+    """An app wrote through the link: the bytes are kept as what they are now, and the reason says where."""
+    home = Home(tmp_path, LIBRARY)
+    path = write_safetensors(home.library / "a.safetensors", LORA)
+    content = sha(path)
+    async with undoing(home) as house:
+        await taken(house, path)
+        row = await house.store.read(models.get, content)
+        facts = Facts(row.blob, Kind.MODEL, 10, model=ModelFacts("safetensors", "lora"))
+        new = home.hub / "00" / ("0" * 64) / "a.safetensors"
+        new.parent.mkdir(parents=True)
+        row.blob.rename(new)
+        await house.store.write(models.keep, Model("0" * 64, "x", 10, new.name, new, facts), new, 1.0)
+        await house.store.write(blobs.succeed, content, "0" * 64)
+        await house.store.write(blobs.pass_on)
+        answer = await house.undoer.undo(await line(house, "adopt"))
+        assert not answer.done and f"is kept as {new}" in answer.note and str(path) in answer.note
 
 
 async def test_a_second_adoption_is_undone_from_the_trash(tmp_path):
