@@ -56,6 +56,7 @@ class Intake:
         self._stopping = False
         self.meters = Meters()
         self.paused: set[str] = set()
+        self._closed: dict[str, tuple[str, ...]] = {}  # watch -> folders below it that its last comparison could not list
         self._deaf: set[str] = set()  # watches that did not hear of their cookie
         self.on_compared: Callable[[str, bool], None] = lambda watch, back: None  # its folder is there; with files that were away
         self._absent: set[str] = set()  # watches whose last comparison found no root, or not the one that was there
@@ -206,6 +207,7 @@ class Intake:
         well = health.state is WatchState.WATCHING
         detail = (_skipped(found) if well else health.reason) if found.root_ok else ABSENT
         await store.write(history.set_watch, watch.name, state, detail)
+        self._closed[watch.name] = found.closed
         if found.root_ok:
             self._absent.discard(watch.name)
             back = await absence.come_back(self._house, watch, last, found.root)
@@ -282,6 +284,12 @@ class Intake:
                 found.append(f"{watch.name}: {ABSENT}")
             elif watch.name in self._deaf:
                 found.append(f"{watch.name}: it did not hear of a test file and was opened anew")
+            if watch.enabled and (closed := self._closed.get(watch.name)):
+                more = f" and {len(closed) - 1} more folders" if len(closed) > 1 else ""
+                found.append(
+                    f"{watch.name}: {watch.path / closed[0]}{more} may not be read by dropdock, and nothing in there is seen: "
+                    f"chmod u+rx, or chown to who dropdock runs as, then `dropdock rescan {watch.name}`"
+                )
         return tuple(found)
 
     def silent(self) -> tuple[str, ...]:

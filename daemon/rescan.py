@@ -47,6 +47,7 @@ class Difference:
     root: RootId | None = None
     skipped: tuple[str, ...] = ()  # of an inbox: what lies there and is not taken, each with the reason; the first SHOWN
     skips: int = 0  # how many there are
+    closed: tuple[str, ...] = ()  # folders below the root that may not be listed: nothing is known of what lies in them
 
 
 @dataclass(slots=True)
@@ -58,6 +59,7 @@ class _Pass:
     met: int = 0  # known names that were found, changed or not
     skips: int = 0
     skipped: list[str] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
 
     def skip(self, path: str, why: str) -> None:
         """Note something of an inbox that is not taken."""
@@ -87,7 +89,7 @@ def rescan(
     if moved and known:
         return Difference(done.dirty, [], done.files, root_ok=False, root=last_root)
     gone = _departed(watch, seen, done, known)
-    return Difference(done.dirty, gone, done.files, True, root, tuple(done.skipped), done.skips)
+    return Difference(done.dirty, gone, done.files, True, root, tuple(done.skipped), done.skips, tuple(sorted(done.closed)))
 
 
 def _walk(watch: Watch, seen: Seen, ignores: Ignores, done: _Pass, stopped: Callable[[], bool]) -> bool:
@@ -100,7 +102,10 @@ def _walk(watch: Watch, seen: Seen, ignores: Ignores, done: _Pass, stopped: Call
         try:
             with _listing(f"{root}/{folder}" if folder else root, follow=not folder) as entries:
                 below = _compare(watch, folder, entries, seen.folder(watch.name, folder), ignores, done)
-        except OSError:  # gone meanwhile or closed to us: what is known of it is asked for one by one
+        except PermissionError:
+            done.closed.append(folder)
+            continue
+        except OSError:  # gone meanwhile: what is known of it is asked for one by one, as of a closed one
             continue
         done.visited.add(folder)
         prefix = f"{folder}/" if folder else ""

@@ -4,7 +4,7 @@ import os
 from dataclasses import replace
 
 import pytest
-from dropdock.daemon import absence
+from dropdock.daemon import absence, rescan
 from dropdock.daemon.intake import ABSENT, Intake
 from dropdock.handlers import disk
 from dropdock.store import away, files, history
@@ -165,3 +165,23 @@ async def test_only_a_comparison_that_found_the_folder_is_told_of(home):
         await intake._compare(watch, "resumed")
         await intake._compare(watch, "asked for")
         assert told == [("library", True), ("library", False)]
+
+
+async def test_a_folder_that_may_not_be_read_is_a_notice_until_it_may(home, monkeypatch):
+    """Nobody looks into it, so a person is told which it is, and how to open it."""
+    (home.library / "closed").mkdir()
+    async with opened(home) as house:
+        intake, watch, real = Intake(house.house, house.conveyor), house.house.watch_of(home.library / "x"), rescan._listing
+
+        def refusing(path, follow):
+            if path.endswith("/closed"):
+                raise PermissionError(13, "Permission denied", path)
+            return real(path, follow)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(rescan, "_listing", refusing)
+            await intake._compare(watch, "asked for")
+        (said,) = intake.notices()
+        assert said.startswith(f"library: {home.library}/closed may not be read") and "dropdock rescan library" in said
+        await intake._compare(watch, "asked for")
+        assert intake.notices() == ()

@@ -1,8 +1,12 @@
+import errno
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from dropdock.daemon import rescan as module
 from dropdock.daemon.rescan import RootId, rescan
 from dropdock.rules.ignores import Ignores
 from dropdock.rules.terms import Mode, Watch
@@ -191,9 +195,25 @@ def test_a_closed_folder_departs_nothing(root: Path) -> None:
     memory = Memory(root)
     (root / "a").chmod(0)
     try:
-        assert rescan(watch(root), memory, Ignores()).departed == []
+        found = rescan(watch(root), memory, Ignores())
+        assert (found.departed, found.closed) == ([], ("a",))
     finally:
         (root / "a").chmod(0o700)
+
+
+def test_a_folder_that_may_not_be_listed_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for somebody who is not root: its files did not depart, the others are compared."""
+    memory, real = Memory(root), module._listing
+
+    def refusing(path: str, follow: bool) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+        if path.endswith("/a"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return real(path, follow)
+
+    monkeypatch.setattr(module, "_listing", refusing)
+    (root / "new.png").write_text("x")
+    found = rescan(watch(root), memory, Ignores())
+    assert (rels(root, found.dirty), found.departed, found.closed) == (["new.png"], [], ("a",))
 
 
 def test_a_stopped_pass_departs_nothing(root: Path) -> None:
