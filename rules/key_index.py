@@ -88,6 +88,7 @@ class KeyIndex:
     def __init__(self, exact: Mapping[str, Tensor]) -> None:
         self._exact = exact
         self._groups: dict[str, list[str]] | None = None
+        self._tops: frozenset[str] | None = None
         self._text = ""
         self._told: dict[str, bool] = {}
         self._fitting: dict[str, frozenset[Shape]] = {}
@@ -106,6 +107,12 @@ class KeyIndex:
             for name, short in zip(self._exact, bare_names(self._exact), strict=True):
                 self._groups[short].append(name)
         return self._groups
+
+    def tops(self) -> frozenset[str]:
+        """What stands before the first dot of the bare names that have one: the modules at the top."""
+        if self._tops is None:
+            self._tops = frozenset(group.partition(".")[0] for group in self.groups() if "." in group)
+        return self._tops
 
     def names(self, short: str) -> Collection[str]:
         """The keys of a group."""
@@ -240,7 +247,7 @@ def split(tensors: Mapping[str, Tensor]) -> Parts:
     whole = _plain(tensors)
     diffusion: KeyIndex | None = None
     others, carried = 0, list[str]()
-    starts = {group.partition(".")[0] for group in whole.groups()}
+    starts = whole.tops()
     for prefix, part in PREFIXES.items():
         found = Under(whole, prefix) if bare(prefix).partition(".")[0] in starts else ()
         if len(found):

@@ -47,9 +47,12 @@ class Vocabulary:
 
     def knows(self, index: KeyIndex) -> bool:
         """Is every weight of these keys in a module that the family has? Scalars, vectors and what a LoRA left behind are no matter."""
+        odd = index.tops() - self.tops if self.tops else ()
+        if not odd and not self.words:
+            return True
         for short in index.groups():
             *path, _ = short.split(".")
-            fits = not path or ((not self.tops or path[0] in self.tops) and (not self.words or self.words.issuperset(path)))
+            fits = not path or (path[0] not in odd and (not self.words or self.words.issuperset(path)))
             if not fits and "lora" not in short and any(len(index.shape(name)) > 1 for name in index.names(short)):
                 return False
         return True

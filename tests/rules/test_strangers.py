@@ -199,6 +199,35 @@ def test_a_module_that_the_family_has_not_is_a_relatives(part: str, row: Row) ->
     assert model(own | {foreign: (3072, 68)}).base == "unknown"
 
 
+@pytest.mark.parametrize(
+    ("row", "module", "known"),
+    [
+        ("wan", "casual_audio_encoder.encoder.final_linear", True),
+        ("wan", "face_adapter.fuser_blocks.0.linear1_kv", True),
+        ("wan", "music_injector.injector.0.q", True),
+        ("wan", "fps_projection.0", True),
+        ("wan", "dwpose_embedding.0", False),
+        ("wan-diffusers", "vace_blocks.0.proj_out", True),
+        ("wan-diffusers", "patch_short", False),
+        ("hunyuan-video", "audio_adapter_blocks.0.to_q", True),
+        ("hunyuan-video", "action_in.mlp.0", False),
+        ("ltx2", "video_embeddings_connector.transformer_1d_blocks.0.attn1.to_q", True),
+        ("ltx-video", "video_embeddings_connector.transformer_1d_blocks.0.attn1.to_q", False),
+        ("lumina2", "clip_text_pooled_proj.1", True),
+        ("z-image", "clip_text_pooled_proj.1", False),
+        ("sana", "cfg_embedder.mlp.0", True),
+        ("sana", "plucker_embedder.proj", False),
+        ("cosmos-predict2-diffusers", "crossattn_proj.0", True),
+        ("cosmos-predict2-diffusers", "control_blocks.0.proj", False),
+    ],
+)
+def test_a_build_of_the_family_may_have_more_than_the_first(row: str, module: str, known: bool) -> None:
+    """Modules of the official builds (sound, poses, a distillation) are the family's; those of what descends from it are not."""
+    part, found = next((part, r) for part, r in CLOSED if r["id"] == row)
+    own = {key: shape for key, (_, shape) in header_of(part, found).tensors.items()}
+    assert (model(own | {f"{module}.weight": (3072, 1024)}).base == found["base"]) is known
+
+
 LDM = {
     "input_blocks.0.0.weight": (320, 4, 3, 3),
     "middle_block.1.proj_in.weight": (1280, 1280),
