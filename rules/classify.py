@@ -15,7 +15,7 @@ from itertools import chain
 from . import names
 from .confidence import rank
 from .header import Header
-from .key_index import KeyIndex, Parts, at_anchor, split, without_prefix
+from .key_index import KeyIndex, Parts, Under, at_anchor, split, without_prefix
 from .lora_shapes import LoraLayers, as_layers, named_as_lora, read_layers
 from .precision import precision_of
 from .predicates import Asked
@@ -50,6 +50,7 @@ class _Structure:
     relatives: tuple[Match, ...] = ()
     lora: LoraLayers | None = None
     roles: tuple[str, ...] = ()
+    clash: str = ""  # what the file holds that does not belong into one file: it has relatives then, and no match
 
 
 @dataclass(slots=True)
@@ -66,7 +67,7 @@ def classify(header: Header, stem: str, parents: Sequence[str] = (), outside: Se
     outside is evidence that does not stand in the file: a config beside it, CivitAI's answer.
     """
     structure, precision = _tensors_say(header)
-    if structure.match is None and structure.lora is None and SHARD.search(stem):
+    if structure.match is None and structure.lora is None and not structure.clash and SHARD.search(stem):
         structure = _shard(header) or structure
     found = _Findings([e for e in outside if e.says.startswith("said-")])  # words that mean nothing to us are shown all the same
     _say_structure(structure, header, found)
@@ -164,6 +165,10 @@ def _model(parts: Parts, ask: AskFor) -> _Structure:
         matches = ask("diffusion", view)
         best = _best(matches)
         if best:
+            rival = _rival(parts, view, best, ask)
+            if rival:
+                clash = f"it holds two diffusion models, of {best.signature.bases[0]} and of {rival.signature.bases[0]}"
+                return _Structure("unknown", None, (best, rival), clash=clash)
             kind = "checkpoint" if others and view is not parts.whole else best.signature.type
             return _Structure(kind, best, roles=best.roles)
         seen += matches
@@ -173,10 +178,27 @@ def _model(parts: Parts, ask: AskFor) -> _Structure:
         for view in chain((parts.whole,), without_prefix(parts.whole), at_anchor(parts.whole) if part == "text" else ()):
             matches = ask(part, view)
             best = _best(matches)
+            if best and min(parts.vae, parts.text) >= PART_KEYS:
+                return _Structure(
+                    "unknown", None, (best,), clash="it holds a VAE and a text encoder, but no diffusion model that is known"
+                )
             if best:
                 return _Structure(best.signature.type, best, roles=best.roles)
             seen += matches
     return _Structure("unknown", None, tuple(seen))
+
+
+def _rival(parts: Parts, view: KeyIndex, best: Match, ask: AskFor) -> Match | None:
+    """A diffusion model of another family in what a prefix leaves aside. Bare keys are one model: its row sees what is not its own."""
+    if not isinstance(view, Under) or parts.control is not None:
+        return None
+    left = parts.loose if view is parts.diffusion else parts.loose - len(view)
+    if left < WORTH:
+        return None
+    mine = set() if view is parts.diffusion else set(view.full_names())
+    rest = KeyIndex({key: tensor for key, tensor in parts.rest.exact.items() if key not in mine})
+    rival = _first(ask("diffusion", index) for index in chain((rest,), without_prefix(rest)))
+    return rival if rival and rival.signature.bases != best.signature.bases else None
 
 
 def _views(parts: Parts) -> Iterator[KeyIndex]:
@@ -220,10 +242,12 @@ def _say_structure(structure: _Structure, header: Header, found: _Findings) -> N
             text = f"the layers fit {' and '.join(bases)}; the tensors cannot tell which"
             found.evidence.extend(Evidence("structure", f"looks-like={b}", 0.5, text) for b in bases)
     for base in dict.fromkeys(b for m in structure.relatives for b in _base_named(m, header)):
-        text = (
+        text = structure.clash or (
             f"some key names are those of {base}, but the widths or other modules are not: a relative, or a family not known yet"
         )
         found.evidence.append(Evidence("structure", f"looks-like={base}", 0.5, text))
+    if structure.clash:
+        found.conflicts.append(structure.clash)
     if structure.type == "checkpoint" and not match:
         found.evidence.append(Evidence("structure", "type=checkpoint", LIKELY, "it holds a diffusion model and other parts"))
 

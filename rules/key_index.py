@@ -214,6 +214,10 @@ class Under(KeyIndex):
         cut = len(self._prefix)
         return [n[cut:] for n in self._base.exact if n.startswith(self._prefix)]
 
+    def full_names(self) -> Collection[str]:
+        """The same keys with the prefix."""
+        return [n for n in self._base.exact if n.startswith(self._prefix)]
+
     def shape(self, name: str) -> Shape:
         return self._base.shape(self._prefix + name)
 
@@ -233,6 +237,9 @@ class Parts:
     others: int  # keys of the other named parts
     carried: tuple[str, ...]  # the prefixes that keys of the named parts have
     control: KeyIndex | None = None  # the controlnet beside a diffusion model
+    vae: int = 0  # keys of a VAE, and of text encoders, that are named so
+    text: int = 0
+    loose: int = 0  # keys of no named part
 
     @property
     def rest(self) -> KeyIndex:
@@ -246,18 +253,27 @@ def split(tensors: Mapping[str, Tensor]) -> Parts:
     """Split keys by component prefix. Pure; keys are copied only where something is taken away."""
     whole = _plain(tensors)
     diffusion: KeyIndex | None = None
-    others, carried = 0, list[str]()
+    carried, sizes = list[str](), dict.fromkeys(PREFIXES.values(), 0)
     starts = whole.tops()
     for prefix, part in PREFIXES.items():
         found = Under(whole, prefix) if bare(prefix).partition(".")[0] in starts else ()
-        if len(found):
+        if size := len(found):
             carried.append(prefix)
-        if part != "diffusion":
-            others += len(found)
-        elif isinstance(found, Under) and len(found):
-            diffusion = found
+            sizes[part] += size
+            if part == "diffusion" and isinstance(found, Under):
+                diffusion = found
+    others = sum(sizes.values()) - sizes["diffusion"]
     control = Under(whole, CONTROL) if diffusion is not None and bare(CONTROL).partition(".")[0] in starts else ()
-    return Parts(whole, diffusion, others, tuple(carried), control if isinstance(control, Under) and len(control) else None)
+    return Parts(
+        whole,
+        diffusion,
+        others,
+        tuple(carried),
+        control if isinstance(control, Under) and len(control) else None,
+        sizes["vae"],
+        sizes["text"],
+        len(whole.exact) - sum(sizes.values()),
+    )
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> KeyIndex:

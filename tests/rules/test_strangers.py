@@ -262,6 +262,79 @@ def test_a_unet_that_learned_more_is_not_the_unet(more: Shapes, width: int) -> N
         assert (model(under(prefix, own) | beside).base, model(under(prefix, own | more) | beside).base) == (base, "unknown")
 
 
+BACKBONES = {
+    "sd2": LDM | {f"output_blocks.{n}.0.{layer}.weight": (320,) for n in range(12) for layer in ("in_layers.0", "out_layers.0")},
+    "flux1": {
+        "img_in.weight": (3072, 64),
+        "vector_in.in_layer.weight": (3072, 768),
+        "txt_in.weight": (3072, 4096),
+        **{f"double_blocks.{n}.img_attn.norm.key_norm.scale": (128,) for n in range(19)},
+        **{f"single_blocks.{n}.linear1.weight": (21504, 3072) for n in range(38)},
+    },
+}
+VAE = {f"first_stage_model.decoder.{n}.weight": (8,) for n in range(12)}
+WHOLE_VAE = next(
+    {"first_stage_model." + key: shape for key, (_, shape) in header_of(part, row).tensors.items()}
+    | {f"first_stage_model.decoder.up.{n}.block.0.norm1.bias": (128,) for n in range(12)}
+    for part, row in rows()
+    if row["id"] == "sd-vae"
+)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("model.diffusion_model.", "transformer."), ("model.diffusion_model.", ""), ("model.", "unet."), ("unet.", "transformer.")],
+)
+@pytest.mark.parametrize(("one", "other"), [("sd2", "flux1"), ("flux1", "sd2")])
+@pytest.mark.parametrize("vae", [VAE, {}], ids=["vae", "bare"])
+def test_two_diffusion_models_in_one_file_are_none(first: str, second: str, one: str, other: str, vae: Shapes) -> None:
+    """A file with the UNet of one family and the DiT of another is surely neither, wherever each stands; one of them alone is."""
+    both = under(first, BACKBONES[one]) | under(second, BACKBONES[other]) | vae
+    assert model(both).base == "unknown"
+    assert model(both).confidence < CONFIDENT
+    assert model(under(first, BACKBONES[one]) | vae).base == one
+
+
+def test_two_diffusion_models_are_told_as_a_conflict() -> None:
+    """The user reads which two they are; a second copy of the same family, as trainers keep one, is no conflict."""
+    unet = BACKBONES["sd2"]
+    mixed = under("model.diffusion_model.", unet) | under("transformer.", BACKBONES["flux1"])
+    found = classify(Header("safetensors", 1, {k: ("F16", s) for k, s in mixed.items()}, {}), "model")
+    assert found.conflicts == ("it holds two diffusion models, of sd2 and of flux1",)
+    twice = under("model.diffusion_model.", unet) | under("unet.", unet)
+    assert (model(twice).base, model(twice).confidence >= CONFIDENT) == ("sd2", True)
+
+
+def test_a_vae_and_a_text_encoder_without_a_model_are_neither() -> None:
+    """What is left of a checkpoint whose UNet was taken out is no VAE: programs that load one would be handed more."""
+    layer = "cond_stage_model.transformer.text_model.encoder.layers.{}.self_attn.k_proj.weight"
+    text = {layer.format(n): (768, 768) for n in range(12)}
+    text["cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"] = (49408, 768)
+    found = classify(Header("safetensors", 1, {k: ("F16", s) for k, s in (WHOLE_VAE | text).items()}, {}), "model_vae")
+    assert (found.model.type, found.model.confidence < CONFIDENT) == ("unknown", True)
+    assert found.conflicts == ("it holds a VAE and a text encoder, but no diffusion model that is known",)
+    assert model(WHOLE_VAE).type == "vae"
+    few = dict(list(text.items())[:2])
+    assert model(WHOLE_VAE | few).type == "vae"
+
+
+@pytest.mark.parametrize(
+    ("channels", "beside", "variant"),
+    [
+        (8, {}, "ip2p"),
+        (8, {"cc_projection.weight": (768, 772), "cc_projection.bias": (768,)}, "zero123"),
+        (9, {}, "inpaint"),
+        (9, {"learnable_vector": (1, 1, 768), "cond_stage_model.final_ln.weight": (1024,)}, "paint-by-example"),
+    ],
+)
+def test_inputs_alone_do_not_name_the_variant(channels: int, beside: Shapes, variant: str) -> None:
+    """What the model is told by (a camera's pose, a picture) stands beside the UNet, and names it before the count of its inputs does."""
+    own = {key: (shape[0], 768) if "attn2" in key else shape for key, shape in LDM.items()}
+    own["input_blocks.0.0.weight"] = (320, channels, 3, 3)
+    found = model(under("model.diffusion_model.", own) | VAE | beside)
+    assert (found.base, found.variant) == ("sd15", variant)
+
+
 def test_a_controlnet_with_its_whole_model_is_a_controlnet() -> None:
     """The first controlnets came with all of Stable Diffusion; a control model of another build makes the whole unsure."""
     whole = under("model.diffusion_model.", LDM) | {f"first_stage_model.decoder.{n}.weight": (8,) for n in range(12)}
