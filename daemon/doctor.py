@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import features
 
@@ -33,6 +34,8 @@ from .machine import Machine
 COUNTED = 500_000  # folders that are counted at most: past any limit there is
 FEW_TIMES = 5  # free space of less than so many times `free_space` is said
 CHANGE_DISK = "move it to a local disk"
+
+T = TypeVar("T")
 
 
 class Level(StrEnum):
@@ -130,7 +133,7 @@ def _folders(config: Config, machine: Machine) -> Iterator[Finding]:
     when = "next" if (config.data_dir / DATABASE).exists() else "first"
     for name, path in _roots(config).items():
         here = next(p for p in (path, *path.parents) if p.exists())
-        if name == "hub" and (why := hub.absent(path)) and _remembers(config, expected, path):
+        if name == "hub" and (why := hub.absent(path, _remembers(config, expected, path) or [])):
             yield Finding("folders", Level.FAIL, why, hub.mend(path))
         elif here != path and name in libraries:
             yield Finding("folders", Level.WARN, f"{name}: {path} is not there", "mount it, or take the watch out")
@@ -150,15 +153,15 @@ def _folders(config: Config, machine: Machine) -> Iterator[Finding]:
     yield from _private(config.data_dir)
 
 
-def _remembers(config: Config, ask: Callable[[sqlite3.Connection, Path], bool], path: Path) -> bool:
-    """What the store says of a folder; False where it cannot be asked, which is a finding of its own."""
+def _remembers(config: Config, ask: Callable[[sqlite3.Connection, Path], T], path: Path) -> T | None:
+    """What the store says of a folder; None where it cannot be asked, which is a finding of its own."""
     memory = open_memory(config.data_dir / DATABASE)
     if memory is None:
-        return False
+        return None
     try:
         return ask(memory, path)
     except sqlite3.Error:
-        return False
+        return None
     finally:
         memory.close()
 

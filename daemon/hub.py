@@ -1,15 +1,15 @@
 """The hub's presence: telling a hub that was emptied from one that is only not there just now, since its disk is not mounted.
 
-A hub that keeps models has folders named by the first two digits of their SHA-256. What must hold: where models should be and no such
-folder is, the hub is away: nothing is written there, no blob is called gone, no link is made or removed, no move of a dead process is
-given up. It comes back by itself. A person says that it is empty on purpose by making the folder EMPTY in it.
+What must hold: where models should be and nothing of any of them is, the hub is away, whatever else lies there: nothing is written there,
+no blob is called gone, no link is made or removed, no move of a dead process is given up. It comes back by itself. A person says that it
+is empty on purpose by making the folder EMPTY in it, which goes when it has done that.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,18 +20,23 @@ from ..rules.terms import Move
 from ..store import hub, jobs
 from .house import House
 
-EMPTY = "00"  # as good a content's folder as any other
+EMPTY = "emptied"
 AWAY = "the hub is away: "  # how every reason begins
-_CONTENT = re.compile(r"[0-9a-f]{2}")
 _log = structlog.get_logger()
 
 
-def absent(folder: Path) -> str:
-    """Why this folder cannot be a hub that keeps models; "" when it can. One look, however many there are."""
+def absent(folder: Path, blobs: Sequence[Path]) -> str:
+    """Why this folder cannot be the hub that keeps these files; "" when it can.
+
+    It can when the folder of one of their contents is there; or, for a person may delete those, half of the folders that hold these.
+    """
+    if not blobs or any(os.path.lexists(blob.parent) for blob in blobs):
+        return ""
+    tops = {folder / blob.relative_to(folder).parts[0] for blob in blobs}
+    if 2 * sum(map(os.path.lexists, tops)) >= len(tops):
+        return ""
     try:
-        with os.scandir(folder) as entries:
-            if any(_CONTENT.fullmatch(entry.name) and entry.is_dir() for entry in entries):
-                return ""
+        os.scandir(folder).close()
     except FileNotFoundError:
         return f"{AWAY}{folder} is not there"
     except OSError as error:
@@ -45,15 +50,29 @@ def mend(folder: Path) -> str:
 
 
 async def away(house: House) -> str:
-    """Why the hub is away just now; "" when it is there. Asks the disk, and the store only where the disk looks empty."""
-    why = await asyncio.to_thread(absent, house.config.hub)
-    if why and not await house.store.read(hub.expected, house.config.hub):
-        why = ""
+    """Why the hub is away just now; "" when it is there. Asks for a few of its files, and for all only where none of those is there."""
+    folder = house.config.hub
+    why = await asyncio.to_thread(absent, folder, await house.store.read(hub.some, folder))
+    if why:
+        every = await house.store.read(hub.expected, folder)
+        why = await asyncio.to_thread(lambda: absent(folder, every) and _unless_emptied(folder, why))
+    else:
+        await asyncio.to_thread(_no_longer_emptied, folder)
     if why and any(house.config.hub in path.parents for path in house.mine):
         return why  # our own hands may be taking the last content out: not a word that lasts
     if why != house.hub_away:
         await _turned(house, why)
     return why
+
+
+def _unless_emptied(folder: Path, why: str) -> str:
+    return "" if (folder / EMPTY).is_dir() else why
+
+
+def _no_longer_emptied(folder: Path) -> None:
+    """What was said of this hub is done; left there, it would say the same when its disk is not mounted next time."""
+    with contextlib.suppress(OSError):
+        (folder / EMPTY).rmdir()
 
 
 async def need(house: House) -> None:

@@ -172,7 +172,7 @@ def _change(it: Beside, name: str, edit: Edit | None) -> Change | None:
     """What a job has to do about one picture; None: nothing."""
     if edit is None:
         return Change(it, name, it.own) if it.own is not None or it.lying is not None else None
-    if it.own is None:
+    if it.own is None or it.deleted:
         return None
     text = caption_edits.edited(it.own.text, edit)
     if text == it.own.text or not text.strip():

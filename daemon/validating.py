@@ -65,8 +65,6 @@ def _pictures(c: sqlite3.Connection, slug: str, name: str) -> list[tuple[ItemRow
     while page := captions.listing(c, slug, name, after=after, limit=PAGE):
         texts.update({row.item: row.text for row in page})
         after = page[-1].item
-    for item in captions.deleted(c, slug, name):
-        texts.pop(item, None)
     after = 0
     while items := datasets.items(c, slug, after, PAGE):
         found += [(item, texts.get(item.id)) for item in items]

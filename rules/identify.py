@@ -311,7 +311,7 @@ def _lacking(folder: ModelFolder) -> tuple[str, str] | None:
     """What a folder lacks that says of itself what belongs in it: the reason and a sentence. None: nothing."""
     if folder.missing:
         return "missing-shards", f"{len(folder.missing)} parts are missing, the first {folder.missing[0]}"
-    if "." in folder.empty or (folder.kind != "pipeline" and not folder.weights):
+    if "." in folder.empty:
         return "no-weights", "the folder has a config and no weights"
     if folder.empty:
         return "no-weights", f"{', '.join(folder.empty)}: the folder is there and its weights are not"

@@ -38,6 +38,10 @@ class Variant:
     none: AnyOf
 
 
+# torch.compile's, DataParallel's, FSDP's and activation checkpointing's names for what they wrap
+_WRAPPERS = frozenset({"_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+
+
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
     """What a family's modules are called (bare, as `key_index.bare` has it). Empty: they may be called anything."""
@@ -51,7 +55,7 @@ class Vocabulary:
         if not odd and not self.words:
             return True
         for short in index.groups():
-            *path, _ = short.split(".")
+            path = [part for part in short.split(".")[:-1] if part not in _WRAPPERS]
             fits = not path or (path[0] not in odd and (not self.words or self.words.issuperset(path)))
             if not fits and "lora" not in short and any(len(index.shape(name)) > 1 for name in index.names(short)):
                 return False

@@ -32,16 +32,20 @@ class CaptionRow:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """A picture with its text in one set (`own`), and the text that lies beside it, of whichever set. Stamps: what lies there."""
+    """A picture with its text in one set (`own`), and the text that lies beside it, of whichever set. Stamps: what lies there.
+
+    `deleted`: somebody deleted the .txt of the own text since.
+    """
 
     item: int
     rel: str
     own: Caption | None
     lying: Caption | None
+    deleted: bool = False
 
 
 _ROWS = """SELECT k.item_id, i.rel, s.name, s.active, k.text, k.source, k.captioner, k.at
-  FROM captions k JOIN items i ON i.id=k.item_id JOIN caption_sets s ON s.id=k.set_id JOIN datasets d ON d.id=s.dataset_id"""
+  FROM captions k JOIN items i ON i.id=k.item_id AND k.size>=0 JOIN caption_sets s ON s.id=k.set_id JOIN datasets d ON d.id=s.dataset_id"""
 
 
 def listing(
@@ -60,16 +64,6 @@ def listing(
         (slug, name, after, source, search, limit),
     )
     return [_row(r) for r in rows]
-
-
-def deleted(c: sqlite3.Connection, slug: str, name: str) -> list[int]:
-    """The pictures whose .txt of this set somebody deleted."""
-    rows = c.execute(
-        """SELECT k.item_id FROM captions k JOIN caption_sets s ON s.id=k.set_id JOIN datasets d ON d.id=s.dataset_id
-           WHERE d.slug=? AND s.name=? AND k.size<0""",
-        (slug, name),
-    )
-    return [row[0] for row in rows]
 
 
 def of_item(c: sqlite3.Connection, slug: str, item: int) -> list[CaptionRow]:
@@ -121,7 +115,8 @@ def beside(
 
 def _beside(slug: str, name: str, r: tuple[object, ...]) -> Beside:
     rel = from_db(r[1] if isinstance(r[1], bytes) else str(r[1]))
-    return Beside(int(str(r[0])), rel, _caption(slug, rel, name, r[2:9]), _caption(slug, rel, str(r[9]), r[10:17]))
+    deleted = r[5] is not None and int(str(r[5])) < 0
+    return Beside(int(str(r[0])), rel, _caption(slug, rel, name, r[2:9]), _caption(slug, rel, str(r[9]), r[10:17]), deleted)
 
 
 def _caption(slug: str, rel: str, name: str, v: tuple[object, ...]) -> Caption | None:

@@ -170,7 +170,7 @@ def holdings(c: sqlite3.Connection, slug: str) -> Holdings | None:
     items = c.execute("SELECT rel, sha256, dhash FROM items WHERE dataset_id=?", (row[0],)).fetchall()
     captioned = c.execute(
         """SELECT i.rel FROM items i JOIN captions k ON k.item_id=i.id JOIN caption_sets s ON s.id=k.set_id AND s.active=1
-           WHERE i.dataset_id=?""",
+           WHERE i.dataset_id=? AND k.size>=0""",
         (row[0],),
     )
     return Holdings(
@@ -187,7 +187,7 @@ def listing(c: sqlite3.Connection, slug: str | None = None) -> list[DatasetRow]:
     """All datasets with their counts, or one."""
     rows = c.execute(
         """SELECT d.id, d.slug, d.name, d.path, d.created, count(i.id), coalesce(sum(i.size), 0),
-             (SELECT count(*) FROM captions k JOIN caption_sets s ON s.id=k.set_id AND s.active=1 AND s.dataset_id=d.id)
+             (SELECT count(*) FROM captions k JOIN caption_sets s ON s.id=k.set_id AND s.active=1 AND s.dataset_id=d.id WHERE k.size>=0)
            FROM datasets d LEFT JOIN items i ON i.dataset_id=d.id WHERE (?1 IS NULL OR d.slug=?1) GROUP BY d.id ORDER BY d.slug""",
         (slug,),
     )
@@ -207,7 +207,7 @@ ITEMS = f"""SELECT i.id, d.slug, i.rel, i.sha256, i.size, i.mtime_ns, i.ino, i.d
   i.dhash, i.flags, i.origin, i.added, k.text, k.source, k.captioner, {_VERIFIED}
   FROM items i JOIN datasets d ON d.id=i.dataset_id
   LEFT JOIN caption_sets s ON s.dataset_id=d.id AND s.active=1
-  LEFT JOIN captions k ON k.item_id=i.id AND k.set_id=s.id"""
+  LEFT JOIN captions k ON k.item_id=i.id AND k.set_id=s.id AND k.size>=0"""
 
 
 def items(c: sqlite3.Connection, slug: str, after: int = 0, limit: int = 100) -> list[ItemRow]:

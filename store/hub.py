@@ -13,10 +13,18 @@ from .codec import path_of
 _KEY = "hub away"  # in `meta`, with the reason
 
 
-def expected(c: sqlite3.Connection, hub: Path) -> bool:
-    """Whether files of models were in this hub when they were last looked at."""
-    rows = c.execute("SELECT blob FROM models WHERE in_hub AND blob_state IN ('ok', 'changed')")
-    return any(hub in path_of(blob).parents for (blob,) in rows)
+_KEPT = "SELECT blob FROM models WHERE in_hub AND blob_state IN ('ok', 'changed')"
+
+
+def some(c: sqlite3.Connection, hub: Path) -> list[Path]:
+    """A few files of models that were in this hub when they were last looked at, the oldest and the newest; none where there is none."""
+    rows = [*c.execute(f"{_KEPT} ORDER BY id LIMIT 4"), *c.execute(f"{_KEPT} ORDER BY id DESC LIMIT 4")]
+    return [path for (blob,) in rows if hub in (path := path_of(blob)).parents] or expected(c, hub)
+
+
+def expected(c: sqlite3.Connection, hub: Path) -> list[Path]:
+    """All of them."""
+    return [path for (blob,) in c.execute(_KEPT) if hub in (path := path_of(blob)).parents]
 
 
 def away(c: sqlite3.Connection) -> str:

@@ -45,7 +45,7 @@ def listing(c: sqlite3.Connection, slug: str) -> list[SetRow]:
              (SELECT count(*) FROM items i WHERE i.dataset_id=d.id),
              coalesce(sum(k.source='imported'), 0), coalesce(sum(k.source='generated'), 0), coalesce(sum(k.source='manual'), 0),
              coalesce(sum(trim(k.text)=''), 0), max(k.at), avg(q.overall)
-           FROM caption_sets s JOIN datasets d ON d.id=s.dataset_id LEFT JOIN captions k ON k.set_id=s.id
+           FROM caption_sets s JOIN datasets d ON d.id=s.dataset_id LEFT JOIN captions k ON k.set_id=s.id AND k.size>=0
              LEFT JOIN items p ON p.id=k.item_id LEFT JOIN quality q ON q.sha256=p.sha256
            WHERE d.slug=? GROUP BY s.id ORDER BY s.active DESC, s.name""",
         (slug,),

@@ -46,7 +46,7 @@ _OPENER = re.compile(
     r"(?:an?|the) (?:image|picture) (?:of|showing|depicting)\s+|(?:we|you|i) (?:can )?see\s+)",
     re.IGNORECASE,
 )
-_BOLD = re.compile(r"\*\*(?=[^\s*])(.+?)(?<=[^\s*])\*\*")
+_BOLD = re.compile(r"(?<![\w*])(\*{2,3})(?=[^\s*])([^*]+?)(?<=[^\s*])\1(?![\w*])")
 _SLANTED = re.compile(r"(?<![\w*])\*(?=[^\s*])([^*]+?)(?<=[^\s*])\*(?![\w*])")
 _ITEM = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+")  # a line of a list
 _NO_FLAG = ("", "none", "n/a", "null", "no", "false", "ok", "-")
@@ -163,7 +163,7 @@ def garbage(text: str) -> bool:
 def _lines(text: str) -> str:
     """The lines of a list without their marks, as parts of one enumeration; any other text as it is."""
     lines = [line for line in text.splitlines() if line.strip()]
-    if sum(_ITEM.match(line) is not None for line in lines) < 2:
+    if len(lines) < 2 or not all(map(_ITEM.match, lines[1:])) or not (_ITEM.match(lines[0]) or lines[0].rstrip().endswith(":")):
         return text
     found = ""
     for line in lines:
@@ -176,7 +176,7 @@ def _lines(text: str) -> str:
 def tidy(text: str, tags: bool) -> str:
     """One line without labels, openers, wrapping quotes and markdown; sentences begin with a capital letter."""
     text = " ".join(_lines(re.sub(r"```\w*", " ", text)).split())
-    text = _BOLD.sub(r"\1", text)
+    text = _BOLD.sub(r"\2", text)
     text = text if tags else _SLANTED.sub(r"\1", text)  # a tag may be a face: *_*
     for _ in range(4):  # a label may stand before quotes before an opener
         before = text

@@ -51,7 +51,7 @@ class ModelFolder:
     weights: tuple[Path, ...]
     missing: tuple[str, ...]
     size: int
-    empty: tuple[str, ...] = ()  # a pipeline's parts that are there without weights; "." where nothing in it has any
+    empty: tuple[str, ...] = ()  # a pipeline's parts that are there without weights; "." where nothing in the folder has any
 
 
 def read_json(path: Path, limit: int = MAX_CONFIG) -> dict[str, object] | None:
@@ -106,10 +106,11 @@ def read_folder(path: Path) -> ModelFolder | Damaged:
     if isinstance(weights, Damaged):
         return weights
     files, missing = weights
+    empty = () if any(_heavy(path)) else (".",)
     if "adapter_config.json" in names:
-        return ModelFolder("adapter", "", files, missing, size)
+        return ModelFolder("adapter", "", files, missing, size, empty)
     config = read_json(path / "config.json") or {}
-    return ModelFolder("model", _class_of(config), files, missing, size)
+    return ModelFolder("model", _class_of(config), files, missing, size, empty)
 
 
 def _class_of(config: Mapping[str, object]) -> str:
@@ -186,6 +187,7 @@ def _listed(path: Path, names: set[str]) -> tuple[tuple[Path, ...], tuple[str, .
             return Damaged("bad-index", f"{index} names files outside the folder, or too many")
         return tuple(path / s for s in shards if s in names), tuple(s for s in shards if s not in names)
     files = sorted(n for n in names if n.endswith(WEIGHTS) and not n.startswith("."))
+    files = [n for n in files if not (n.endswith(".bin") and n[:-4] + ".xml" in names)]  # OpenVINO's, which is no pickle
     sharded = [n for n in files if _SHARD.match(n)]
     if sharded:
         return tuple(path / n for n in sharded), tuple(_missing(sharded[0], names))

@@ -65,6 +65,7 @@ def unmount(home: Home, leave: bool) -> Path:
     if leave:
         (home.hub / ".dropdock/staging").mkdir(parents=True)
         (home.hub / "lost+found").mkdir()
+        (home.hub / "00").mkdir()
     return gone
 
 
@@ -163,6 +164,7 @@ async def test_a_hub_that_was_emptied_on_purpose_is_empty(home: Home) -> None:
         assert presence.mend(home.hub).endswith(str(home.hub / presence.EMPTY))
         await o.projection.project()
         assert not links(home) and await state(o, digest) is State.GONE
+        assert await presence.away(o.house) == "" and not (home.hub / presence.EMPTY).exists(), "said once"
         shutil.rmtree(home.hub)
         assert await presence.away(o.house) == "", "nothing is missed any more"
 
@@ -296,15 +298,21 @@ async def test_the_doctor_tells_a_missing_hub_from_one_that_was_never_made(home:
 
 
 def test_what_looks_like_a_hub(tmp_path: Path) -> None:
-    """Folders of two hexadecimal digits make one; files, and other people's folders, do not."""
-    assert "is not there" in presence.absent(tmp_path / "nothing")
+    """One content's folder is enough, or half of those that hold some; other people's folders do not make one."""
+    blobs = [tmp_path / two / (two * 32) / "a.safetensors" for two in ("ab", "cd", "ef")]
+    assert presence.absent(tmp_path / "nothing", []) == ""
+    assert "is not there" in presence.absent(tmp_path / "nothing", [tmp_path / "nothing/ab/abab/a.pt"])
     (tmp_path / "file").write_text("")
-    assert "cannot be read" in presence.absent(tmp_path / "file")
-    (tmp_path / "ab").write_text("a file")
+    assert "cannot be read" in presence.absent(tmp_path / "file", [tmp_path / "file/ab/abab/a.pt"])
     (tmp_path / "loras").mkdir()
-    assert "none of its models" in presence.absent(tmp_path)
-    (tmp_path / "3f").mkdir()
-    assert presence.absent(tmp_path) == ""
+    (tmp_path / "00").mkdir()
+    (tmp_path / "ab").mkdir()
+    assert "none of its models" in presence.absent(tmp_path, blobs)
+    (tmp_path / "ef").mkdir()
+    assert presence.absent(tmp_path, blobs) == ""
+    (tmp_path / "ef").rmdir()
+    blobs[0].parent.mkdir()
+    assert presence.absent(tmp_path, blobs) == ""
 
 
 async def test_models_of_another_hub_are_not_missed_here(home: Home, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import os
 
 import pytest
 from dropdock.rules.terms import Departure, Lane
-from dropdock.store import captions, datasets, runs
+from dropdock.store import captions, datasets, runs, sets
 from dropdock.store.jobs import NewJob
 from dropdock.store.runs import NewRun
 from house_made import Home, Opened, opened
@@ -73,12 +73,15 @@ async def test_a_text_that_is_deleted_is_missing_until_one_lies_there_again(hous
     wish = NewRun("cats", "text", picks="missing")
     assert await house.store.read(runs.count, wish, "caption") == 1
     assert not await house.store.read(datasets.has_caption, "cats", rel, "main")
-    assert await house.store.read(captions.deleted, "cats", "main") == [was.id]
-    assert (await item(house, rel)).caption == was.caption
+    (found,) = await house.store.read(captions.beside, "cats", "main", only=[was.id])
+    assert found.deleted and found.own.text == was.caption and (await item(house, rel)).caption is None
+    assert [d.captioned for d in await house.store.read(datasets.listing)] == [1]
+    assert [s.captions for s in await house.store.read(sets.listing, "cats")] == [1]
+    assert rel not in (await house.store.read(datasets.holdings, "cats")).captioned
     path.write_bytes(words)
     await house.arrive(path)
     assert await house.store.read(runs.count, wish, "caption") == 0
-    assert await house.store.read(captions.deleted, "cats", "main") == []
+    assert (await item(house, rel)).caption == was.caption
 
 
 async def test_a_deleted_text_is_written_anew(house):
@@ -97,6 +100,19 @@ async def test_a_deleted_text_is_written_anew(house):
     found = await item(house, "a.png")
     assert (found.caption, found.source, (cats / "a.txt").read_text()) == ("a text", "generated", "a text\n")
     assert (await item(house, "a.b.png")).caption == "its own" and (cats / "a.b.txt").read_text() == "its own"
+
+
+async def test_a_text_that_comes_again_takes_the_place_of_a_deleted_one(house):
+    """The same picture dropped with a text: the one that is there has that text now."""
+    cats = house.home.datasets / "cats"
+    (cats / "sub/b.txt").unlink()
+    await house.conveyor.depart([Departure("datasets", cats / "sub/b.txt")])
+    lead, text = house.home.drop("cats/again.png", picture(2)), house.home.drop("cats/again.txt", b"a new dog")
+    await house.arrive(lead, text)
+    await house.work()
+    found = await item(house, "sub/b.png")
+    assert (found.caption, (cats / "sub/b.txt").read_text()) == ("a new dog", "a new dog")
+    assert not (cats / "again.png").exists()
 
 
 async def test_a_picture_put_there_by_hand_is_recorded_with_its_text(house):

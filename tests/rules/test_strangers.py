@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from dropdock.rules.classify import classify
 from dropdock.rules.header import Header, Shape
+from dropdock.rules.key_index import KeyIndex
+from dropdock.rules.signatures import Vocabulary
 from model_files import load_corpus
 from row_cases import Row, header_of, rows
 
@@ -197,6 +199,22 @@ def test_a_module_that_the_family_has_not_is_a_relatives(part: str, row: Row) ->
     assert model(own | {"lora_unet_x.lora_down.weight": (16, 320), "extra.scale": (1,), "loose": (8, 8)}).base == row["base"]
     assert "words" not in only or model(own | {"proj_in.weight._data._data": (8, 8)}).base == row["base"]
     assert model(own | {foreign: (3072, 68)}).base == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("key", "known"),
+    [
+        ("blocks.0.attn.weight", True),
+        ("blocks.0._orig_mod.attn.weight", True),
+        ("_orig_mod.blocks.0._checkpoint_wrapped_module.attn.weight", True),
+        ("blocks.0._fsdp_wrapped_module.mixer.weight", False),
+        ("module.cond_in.weight", False),
+    ],
+)
+def test_what_a_training_wraps_a_module_in_is_no_module(key: str, known: bool) -> None:
+    """The names that torch.compile, FSDP and activation checkpointing put in between say nothing of a family."""
+    vocabulary = Vocabulary(frozenset({"blocks"}), frozenset({"blocks", "attn", ""}))  # "": a block's number
+    assert vocabulary.knows(KeyIndex({key: ("F16", (8, 8))})) is known
 
 
 @pytest.mark.parametrize(

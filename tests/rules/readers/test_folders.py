@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 from dropdock.rules.header import Damaged
+from dropdock.rules.identify import identify
 from dropdock.rules.readers.folders import is_model_folder, missing_siblings, read_folder
+from dropdock.rules.terms import Condition
 from model_files import write_safetensors
 
 TENSORS = {"a": ("F16", (4, 4))}
@@ -53,6 +55,16 @@ def test_missing_shards_are_named(tmp_path: Path) -> None:
     )
     assert missing_siblings(tmp_path / "m-00001-of-00002.safetensors") == found.missing
     assert missing_siblings(tmp_path / "plain.safetensors") == ()
+
+
+def test_weights_of_another_program_are_no_pickle(tmp_path: Path) -> None:
+    """OpenVINO's .bin beside its .xml is not read as PyTorch's, and not missed: whole, and nothing can be told of it."""
+    put(tmp_path, {"config.json": {"_class_name": "UNet2DConditionModel"}, "openvino_model.xml": {}})
+    (tmp_path / "openvino_model.bin").write_bytes(bytes(4096))
+    found = identify(tmp_path)
+    assert (found.condition, found.reason) == (Condition.UNKNOWN, "no-signature")
+    (tmp_path / "openvino_model.xml").unlink()
+    assert identify(tmp_path).condition is Condition.INVALID
 
 
 @pytest.mark.parametrize("name", ["../x.safetensors", "/etc/passwd", "a/b.safetensors", ".."])
