@@ -52,12 +52,10 @@ def mend(folder: Path) -> str:
 async def away(house: House) -> str:
     """Why the hub is away just now; "" when it is there. Asks for a few of its files, and for all only where none of those is there."""
     folder = house.config.hub
-    why = await asyncio.to_thread(absent, folder, await house.store.read(hub.some, folder))
+    why = await asyncio.to_thread(_looked, folder, await house.store.read(hub.some, folder))
     if why:
         every = await house.store.read(hub.expected, folder)
         why = await asyncio.to_thread(lambda: absent(folder, every) and _unless_emptied(folder, why))
-    else:
-        await asyncio.to_thread(_no_longer_emptied, folder)
     if why and any(house.config.hub in path.parents for path in house.mine):
         return why  # our own hands may be taking the last content out: not a word that lasts
     if why != house.hub_away:
@@ -69,10 +67,13 @@ def _unless_emptied(folder: Path, why: str) -> str:
     return "" if (folder / EMPTY).is_dir() else why
 
 
-def _no_longer_emptied(folder: Path) -> None:
-    """What was said of this hub is done; left there, it would say the same when its disk is not mounted next time."""
-    with contextlib.suppress(OSError):
-        (folder / EMPTY).rmdir()
+def _looked(folder: Path, blobs: Sequence[Path]) -> str:
+    """As `absent`. Of a hub that is there EMPTY is taken away: left, it would say the same when its disk is not mounted next time."""
+    why = absent(folder, blobs)
+    if not why:
+        with contextlib.suppress(OSError):
+            (folder / EMPTY).rmdir()
+    return why
 
 
 async def need(house: House) -> None:

@@ -26,7 +26,7 @@ from .recovery import Recovery
 LEASES = 45  # seconds between two renewals
 AUDIT = 900  # seconds between two looks at all links
 EARS = 60  # seconds between two questions to each watch whether it hears
-HUB = 30  # seconds between two looks whether the hub is there
+HUB = 60  # seconds between two looks whether the hub is there
 RETENTION = 3600  # seconds between two looks at what may go from trash and quarantine
 JOBS_KEPT = 7 * 86_400.0  # seconds that done jobs are listed
 _log = structlog.get_logger()
