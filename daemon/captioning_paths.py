@@ -23,7 +23,6 @@ DEATHS = 6  # deaths in a row, without an answer in between, after which it is t
 PATIENCE = 5  # refusals in a row after which a service counts as down
 LONGEST_WAIT = 60.0  # seconds between two questions to a service that is down
 FELL = "was asked for"  # stands in the device of a worker that runs elsewhere, with the reason
-RUNS_ON = "runs on"  # how the news of it begins
 Heard = Callable[[Picture, Answer], None]
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -36,7 +35,7 @@ class Unable(Exception):
 class Flow:
     """One worker at work on pictures. `on_wait` hears why it waits, and for how many seconds. `go_on` may end it early.
 
-    `on_fall` hears where it runs when that is not where it was asked to.
+    `on_fall` hears in words where it runs when that is not where it was asked to.
     """
 
     worker: Worker
@@ -45,7 +44,7 @@ class Flow:
     on_wait: Callable[[str, float], None] = lambda why, seconds: None
     sleep: Sleep = asyncio.sleep
     go_on: Callable[[], bool] = lambda: True
-    on_fall: Callable[[str], None] = lambda device: None
+    on_fall: Callable[[str], None] = lambda text: None
 
     async def run(self) -> None:
         """Until every picture is answered, or `go_on` says no: then what was drawn is answered first. Raises Unable."""
@@ -55,7 +54,7 @@ class Flow:
         try:
             await self.worker.start()
             if FELL in self.worker.device:
-                self.on_fall(self.worker.device)
+                self.on_fall(f"runs on {self.worker.device}")
             while True:
                 await self._feed(hands, again, alone=deaths > 0 or refusals > 0)
                 if not self.worker.flight:
@@ -139,16 +138,13 @@ async def caption_all(
     def waits(why: str, seconds: float) -> None:
         on_news(f"waits {seconds:.0f} s: {why}")
 
-    def fell(device: str) -> None:
-        on_news(f"{RUNS_ON} {device}")
-
     source = iter(pictures)
     workers = [worker_of(config, device, news) for device in devices]
     unable: list[Unable] = []
     try:
         async with asyncio.TaskGroup() as group:
             for worker in workers:
-                group.create_task(Flow(worker, source, heard, waits, on_fall=fell).run())
+                group.create_task(Flow(worker, source, heard, waits, on_fall=on_news).run())
     except* Unable as errors:  # raised below: what is raised in here may come out as a group
         unable += _flat(errors)
     finally:

@@ -20,7 +20,7 @@ from pathlib import Path
 from ..handlers.captioners.protocol import Answer, Picture
 from ..rules.captions import Quality, Style
 from ..store.codec import dumps, loads
-from .captioning_paths import RUNS_ON, Flow, Unable, worker_of
+from .captioning_paths import Flow, Unable, worker_of
 from .config import CaptionerConfig
 from .courtesy import BEAT, NETWORK, Courtesy, card_of, devices
 from .frames import News
@@ -158,9 +158,12 @@ class Handed:
         def go_on() -> bool:
             return turn is None or self._turns.wanted(turn) is None or time.monotonic() - began < TURN
 
+        def note(text: str) -> None:
+            said.put_nowait({"note": text})
+
         def news(told: News) -> None:
             if told.text:
-                said.put_nowait({"note": told.text})
+                note(told.text)
 
         worker = worker_of(config, device, news)
         try:
@@ -168,9 +171,9 @@ class Handed:
                 worker,
                 source,
                 lambda picture, answer: said.put_nowait(row_of(picture, answer)),
-                lambda why, seconds: said.put_nowait({"note": f"waits {seconds:.0f} s: {why}"}),
+                lambda why, seconds: note(f"waits {seconds:.0f} s: {why}"),
                 go_on=go_on,
-                on_fall=lambda device: said.put_nowait({"note": f"{RUNS_ON} {device}"}),
+                on_fall=note,
             )
             await flow.run()
         finally:

@@ -131,11 +131,11 @@ class Performer:
     async def _gave_up(self, job: Job, chain: Chain, step: int, rows: Sequence[FileRow], why: str) -> bool:
         """What `on_error` says of an action that failed once more; False when the queue is to try again, or to give up by itself."""
         word = last_word(chain.actions[step], job)
-        if word is None or (
-            word == "quarantine" and not rows[0].present
-        ):  # what was taken in is not put aside: the job is what failed
+        if word is None:
             return False
         if word == "quarantine":
+            if not rows[0].present:  # what was taken in is not put aside: the job is what failed
+                return False
             instead = Action("quarantine", {"reason": f"{chain.actions[step].verb} failed: {why}"})
             await self._step(job, Chain((*chain.actions[:step], instead), step), step, rows, lambda fraction: None)
         else:

@@ -33,6 +33,7 @@ from .link_rows import Ledger, deployable, link_of, made_of
 
 PORTION = 500  # models that are looked at together
 DIGESTS = 4096  # digests of other people's files that are remembered while their stamps hold
+Scopes = Mapping[str, Mapping[str, Path]]  # target -> type -> the folder within which names must differ
 _log = structlog.get_logger()
 
 
@@ -158,9 +159,10 @@ class Projection:
         layouts = built_in_layouts()
         names = deployment.recorded_names(link_of(row) for row in stock.links if row.scope is not None or row.ours)
         concerned = {*sha256s, *(row.sha256 for row in stock.models)}
-        names |= await self._past_names(concerned, stock.links, targets)
+        scopes = {target.name: deployment.scopes(target, layouts) for target in targets if target.enabled}
+        names |= await self._past_names(concerned, stock.links, scopes)
         asked = deployment.candidates(wishes, targets, layouts, names)
-        taken = await self._taken(asked, concerned, targets)
+        taken = await self._taken(asked, concerned, scopes)
         mine = [made_of(row) for row in stock.links if row.ours]
         known = {made.link.at for made in mine}
         adopted = {at for places in stock.adopted.values() for at in places}
@@ -175,12 +177,8 @@ class Projection:
         aims, plan = await asyncio.to_thread(compare)
         return Looked(stock, aims, plan, lone_halves(_halves(wishes), await self._others(wishes)))
 
-    async def _past_names(
-        self, sha256s: Collection[str], rows: Sequence[LinkRow], targets: Sequence[Target]
-    ) -> dict[tuple[str, str], Path]:
+    async def _past_names(self, sha256s: Collection[str], rows: Sequence[LinkRow], scopes: Scopes) -> dict[tuple[str, str], Path]:
         """Names that models had in a target before it was off, or lay elsewhere, as far as nobody else has them now."""
-        layouts = built_in_layouts()
-        scopes = {target.name: deployment.scopes(target, layouts) for target in targets if target.enabled}
         here, elsewhere = [], []
         for row in rows:
             past = links.past_name(row)
@@ -195,19 +193,19 @@ class Projection:
             free = (past.target, scope, past.identity) not in claimed
             if scope is not None and free and (past.target, past.sha256) not in has:
                 found.setdefault(Claim(past.target, scope, past.identity), ((past.target, past.sha256), scope / past.tail))
-        taken = await self._taken(found, sha256s, targets)
+        taken = await self._taken(found, sha256s, scopes)
         return dict(there for claim, there in found.items() if claim not in taken)
 
-    async def _taken(self, asked: Collection[Claim], but: Collection[str], targets: Sequence[Target]) -> frozenset[Claim]:
+    async def _taken(self, asked: Collection[Claim], but: Collection[str], scopes: Scopes) -> frozenset[Claim]:
         """Of these names, those that another model has, or gets again where its target was off for a while."""
         if not asked:
             return frozenset()
-        store, layouts = self._house.store, built_in_layouts()
+        store = self._house.store
         has = await store.read(links.taken, [(c.target, c.scope, c.identity) for c in asked], but)
         kinds: dict[tuple[str, Path], set[str]] = {}
-        for target in targets:
-            for kind, scope in deployment.scopes(target, layouts).items():
-                kinds.setdefault((target.name, scope), set()).add(kind)
+        for target, places in scopes.items():
+            for kind, scope in places.items():
+                kinds.setdefault((target, scope), set()).add(kind)
         promised = await store.read(links.promised, [(c.target, kinds[c.target, c.scope], c.identity) for c in asked], but)
         return frozenset(c for c in asked if (c.target, c.scope, c.identity) in has or (c.target, c.identity) in promised)
 
