@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from dropdock.daemon.captioning import Captioning
 from dropdock.daemon.config import Config, read
 from dropdock.daemon.conveyor import Conveyor
@@ -24,7 +25,7 @@ from dropdock.daemon.projection import Projection
 from dropdock.daemon.reclassifying import Reclassifier
 from dropdock.daemon.recovery import Recovery
 from dropdock.handlers import disk
-from dropdock.rules.terms import Arrival, Job, Lane
+from dropdock.rules.terms import Arrival, Job, Lane, Move
 from dropdock.store import history, jobs
 from dropdock.store.database import Database
 from dropdock.store.rows import FileRow, HistoryRow
@@ -210,3 +211,19 @@ async def opened(home: Home) -> AsyncIterator[Opened]:
             yield house
         finally:
             await house.dismiss()
+
+
+async def killed_at_its_moves(home: Home, path: Path, made: bool) -> None:
+    """A daemon that takes a file in and dies at its moves: behind them (`made`), or before the first."""
+    real = disk.carry_out
+
+    def killed(moves: Sequence[Move], again: bool = False, **more: bool) -> None:
+        if made:
+            real(moves, again, **more)
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(disk, "carry_out", killed)
+        async with opened(home) as house:
+            await house.arrive(path)
+            await house.work()

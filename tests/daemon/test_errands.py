@@ -28,6 +28,16 @@ async def attempt(house) -> None:
     await house.work()
 
 
+async def failed_for_good(house, path):
+    """Let the queue try until it gives up; the one job, failed with the program's own words."""
+    await house.arrive(path)
+    for _ in range(4):
+        await attempt(house)
+    (job,) = await house.store.read(jobs.listing)
+    assert str(job.state) == "failed" and "failed with 3" in job.error
+    return job
+
+
 async def test_a_failing_action_is_tried_again_and_then_quarantined(tmp_path):
     """`retry: 1, then: quarantine`: two attempts, then the file is aside with the program's own words, and the chain ends."""
     home = home_of(tmp_path, f"{{run: {{argv: {FAILS}, on_error: {{retry: 1, then: quarantine}}}}}}, {{tag: after}}")
@@ -50,11 +60,7 @@ async def test_what_was_taken_in_is_not_put_aside(tmp_path):
     home = home_of(tmp_path, do)
     path = home.drop("a.md", b"words")
     async with opened(home) as house:
-        await house.arrive(path)
-        for _ in range(4):
-            await attempt(house)
-        (job,) = await house.store.read(jobs.listing)
-        assert str(job.state) == "failed" and "failed with 3" in job.error
+        await failed_for_good(house, path)
         assert await house.store.read(history.kept_aside, None) == []
     home = home_of(tmp_path / "other", f"{{move: {{to: {tmp_path}/other/kept}}}}, trash, {{tag: after}}")
     path = home.drop("a.md", b"words")
@@ -98,12 +104,8 @@ async def test_without_on_error_the_job_is_listed_as_failed(tmp_path):
     home = home_of(tmp_path, f"{{run: {FAILS}}}")
     path = home.drop("a.md", b"words")
     async with opened(home) as house:
-        await house.arrive(path)
-        for _ in range(4):
-            await attempt(house)
-        (job,) = await house.store.read(jobs.listing)
-        assert (str(job.state), job.attempts) == ("failed", 3) and "failed with 3" in job.error
-        assert (await house.file(path)).state == "failed"
+        job = await failed_for_good(house, path)
+        assert job.attempts == 3 and (await house.file(path)).state == "failed"
 
 
 async def test_what_no_repetition_can_help_is_quarantined_at_once(tmp_path):

@@ -20,7 +20,7 @@ from dropdock.store import blobs, history, hub, jobs, models, standing
 from dropdock.store import links as rows
 from dropdock.store.standing import State
 from dropdock.store.store import Entry
-from house_made import Home, Killed, Opened, opened, sha
+from house_made import Home, Opened, killed_at_its_moves, opened, sha
 from model_files import write_safetensors
 
 LORA = {f"lora_unet_down_blocks_{n}_attentions_0.lora_{d}.weight": ("F16", (4, 8)) for n in range(3) for d in ("down", "up")}
@@ -180,25 +180,13 @@ async def test_one_file_that_is_deleted_is_gone_as_ever(home: Home) -> None:
 
 
 @pytest.mark.parametrize("made", [False, True])
-async def test_a_killed_process_is_not_judged_without_the_hub(home: Home, monkeypatch: pytest.MonkeyPatch, made: bool) -> None:
+async def test_a_killed_process_is_not_judged_without_the_hub(home: Home, made: bool) -> None:
     """Killed before or behind the moves of a second model, the hub gone at the start: nothing moves, then it is finished."""
     async with opened(home) as o:
         await stored(o)
-    real = disk.carry_out
-
-    def killed(moves, again=False, **more):  # type: ignore[no-untyped-def]
-        if made:
-            real(moves, again, **more)
-        raise Killed
-
     path = write_safetensors(home.inbox / "b.safetensors", {key: (kind, (8, 8)) for key, (kind, _) in LORA.items()})
     digest = sha(path)
-    monkeypatch.setattr(disk, "carry_out", killed)
-    with pytest.raises(Killed):
-        async with opened(home) as o:
-            await o.arrive(path)
-            await o.work()
-    monkeypatch.setattr(disk, "carry_out", real)
+    await killed_at_its_moves(home, path, made)
     gone = unmount(home, leave=True)
     async with opened(home) as o:
         assert len(o.house.waiting) == 1 and len(await o.store.read(history.intents)) == 1 and path.exists() is not made

@@ -10,7 +10,7 @@ from dropdock.handlers import disk
 from dropdock.rules.ignores import Ignores
 from dropdock.store import deeds, history, models, rules_seen
 from dropdock.store.index import Index
-from house_made import Home, Killed, opened, sha
+from house_made import Home, killed_at_its_moves, opened, sha
 from model_files import write_safetensors
 from pictures_made import picture
 
@@ -137,18 +137,7 @@ async def test_killed_between_the_move_and_its_record_it_is_known_all_the_same(t
         (path / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     if what == "far":
         monkeypatch.setattr("dropdock.handlers.conflict.one_volume", lambda *args: False)
-    carry_out = disk.carry_out
-
-    def killed(*args, **kwargs):
-        carry_out(*args, **kwargs)
-        raise Killed
-
-    monkeypatch.setattr(disk, "carry_out", killed)
-    with pytest.raises(Killed):
-        async with opened(home) as house:
-            await house.arrive(path)
-            await house.work()
-    monkeypatch.setattr(disk, "carry_out", carry_out)
+    await killed_at_its_moves(home, path, made=True)
     async with opened(home) as house:
         await house.work()
         lies = [p for p in below(home.inbox) if not p.startswith("cats")]

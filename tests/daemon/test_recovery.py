@@ -4,7 +4,7 @@ import pytest
 from dropdock.handlers import disk
 from dropdock.rules.terms import JobState
 from dropdock.store import history, jobs
-from house_made import Home, Killed, opened, sha
+from house_made import Home, killed_at_its_moves, opened, sha
 from model_files import write_safetensors
 
 LORA = {f"lora_unet_down_blocks_{n}_attentions_0.lora_{d}.weight": ("F16", (4, 8)) for n in range(3) for d in ("down", "up")}
@@ -21,14 +21,7 @@ async def test_an_intent_whose_disk_is_away_waits_for_it(home, monkeypatch):
     digest = sha(path)
     real = disk.carry_out
 
-    def killed(moves, again=False, **more):
-        raise Killed
-
-    monkeypatch.setattr(disk, "carry_out", killed)
-    with pytest.raises(Killed):
-        async with opened(home) as house:
-            await house.arrive(path)
-            await house.work()
+    await killed_at_its_moves(home, path, made=False)
 
     def away(moves, again=False, **more):
         raise disk.Away(home.hub)
